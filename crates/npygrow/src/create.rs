@@ -153,8 +153,8 @@ impl Creation {
         Ok(())
     }
 
-    pub(crate) fn spec(&self) -> &Spec {
-        &self.spec
+    pub(crate) fn count(&self) -> u64 {
+        self.rows
     }
 
     /// Where its rows lie, for one who came late and copies them.
@@ -237,13 +237,7 @@ fn copy_rows(temp: &mut Temp, old: &dyn Storage, found: &Found, end: u64, max_he
 }
 
 /// The whole old file moves back by one block, and a longer header covers the old one.
-fn share_rows(
-    temp: &mut Temp,
-    old: &dyn Storage,
-    found: &Found,
-    end: u64,
-    max_header_size: u64,
-) -> Result<bool> {
+fn share_rows(temp: &mut Temp, old: &dyn Storage, found: &Found, end: u64, max_header_size: u64) -> Result<bool> {
     let len = found.header.len + BLOCK_SIZE;
     let spec = &found.spec;
     let header = Growable::within(found.header.version, len, &spec.dtype, spec.order, &spec.row_shape, found.rows);

@@ -35,25 +35,22 @@ pub unsafe trait Element: Copy + 'static {
 }
 
 macro_rules! elements {
-    ($($type:ty = $code:literal),+ $(,)?) => {$(
+    ($($type:ty = $kind:literal),+ $(,)?) => {$(
         // SAFETY: a primitive number has no padding, and every bit pattern is a value.
         unsafe impl Element for $type {
             fn dtype() -> Dtype {
-                let order = if size_of::<$type>() == 1 { '|' } else if cfg!(target_endian = "big") { '>' } else { '<' };
-                Dtype::known(&alloc::format!("{order}{}", $code))
+                Dtype::native($kind, size_of::<$type>() as u64)
             }
         }
     )+};
 }
 
-elements!(
-    i8 = "i1", i16 = "i2", i32 = "i4", i64 = "i8", u8 = "u1", u16 = "u2", u32 = "u4", u64 = "u8", f32 = "f4", f64 = "f8"
-);
+elements!(i8 = 'i', i16 = 'i', i32 = 'i', i64 = 'i', u8 = 'u', u16 = 'u', u32 = 'u', u64 = 'u', f32 = 'f', f64 = 'f');
 
 // SAFETY: a bool is one byte, and only the bytes 0 and 1 pass as valid.
 unsafe impl Element for bool {
     fn dtype() -> Dtype {
-        Dtype::known("|b1")
+        Dtype::native('b', 1)
     }
 
     fn valid(bytes: &[u8]) -> bool {

@@ -244,7 +244,8 @@ impl Growing {
             Ok(()) => error,
             Err(_) if self.storage.check().is_err() => error,
             Err(why) => {
-                let reason = alloc::format!("an append failed, and cutting its bytes off failed too ({})", why.detail());
+                let reason =
+                    alloc::format!("an append failed, and cutting its bytes off failed too ({})", why.detail());
                 self.storage.latch(reason);
                 error.and("its bytes could not be cut off either: open the file again")
             }
@@ -336,7 +337,8 @@ impl Growing {
         self.storage.sync()?;
         if let Err(why) = self.storage.set_len(self.at.end) {
             let left = old_end - self.at.end;
-            let reason = alloc::format!("truncated to {rows} rows, but their {left} bytes stay behind ({})", why.detail());
+            let reason =
+                alloc::format!("truncated to {rows} rows, but their {left} bytes stay behind ({})", why.detail());
             return Err(self.storage.latch(reason));
         }
         if self.durability == Durability::Process { Ok(()) } else { self.storage.sync() }
@@ -408,7 +410,10 @@ pub(crate) fn sequence() -> Error {
 /// A file whose count cannot grow in place.
 pub(crate) fn no_room(found: &Found) -> Error {
     if found.is_scalar() {
-        return error!(NotAppendable, "the array has no axes: expected at least one axis to grow along, found shape ()");
+        return error!(
+            NotAppendable,
+            "the array has no axes: expected at least one axis to grow along, found shape ()"
+        );
     }
     error!(NotAppendable, "the header has no room for a growing count: call ensure_appendable(path)")
 }

@@ -4,7 +4,6 @@ use crate::create::{Place, missing};
 use crate::error::Result;
 use crate::format::{Dtype, Order};
 use crate::open::{Found, Growth, Health, find};
-use crate::storage::Storage;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

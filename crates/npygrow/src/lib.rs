@@ -56,7 +56,10 @@ mod view;
 pub use append::{Appender, Batch};
 pub use element::Element;
 pub use error::{Error, ErrorKind, Result};
-pub use format::{Dtype, Field, Header, MAX_HEADER_SIZE, MAX_ROWS, Order};
+pub use format::{
+    CountField, Dtype, Field, Growable, Header, Layout, MAGIC, MAX_HEADER_SIZE, MAX_NDIM, MAX_ROWS, Note, Order,
+    PREFIX, Patch,
+};
 pub use grow::{Dropped, Durability, OnTail};
 pub use open::Health;
 pub use options::{Mode, Options};
@@ -65,8 +68,10 @@ pub use read::Reader;
 #[cfg(feature = "std")]
 pub use append::save;
 #[cfg(feature = "std")]
+pub use create::Room;
+#[cfg(feature = "std")]
 pub use inspect::{Report, inspect, is_appendable, needs_recovery};
 #[cfg(feature = "std")]
-pub use repair::{RecoverOptions, Recovery, Room, Tail, ensure_appendable, recover};
+pub use repair::{RecoverOptions, Recovery, Tail, ensure_appendable, recover};
 #[cfg(feature = "std")]
 pub use view::View;

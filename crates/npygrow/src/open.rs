@@ -128,7 +128,11 @@ fn read_header(storage: &dyn Storage, max_header_size: u64) -> Result<Vec<u8>> {
     let got = storage.read_up_to(0, &mut first)?;
     let first = &first[..got];
     if !first.starts_with(&MAGIC) {
-        return Err(error!(NotNpy, "not an .npy file: expected it to begin with \\x93NUMPY, found {}", looks_like(first)));
+        return Err(error!(
+            NotNpy,
+            "not an .npy file: expected it to begin with \\x93NUMPY, found {}",
+            looks_like(first)
+        ));
     }
     let len = Header::len_from(first, max_header_size)?;
     let size = storage.len()?;

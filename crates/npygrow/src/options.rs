@@ -1,7 +1,7 @@
 //! How an appender is opened.
 
 use crate::error::{Result, error};
-use crate::format::{Dtype, MAX_HEADER_SIZE, Order};
+use crate::format::{Dtype, MAX_HEADER_SIZE, Order, Tuple};
 use crate::grow::{Durability, OnTail};
 use crate::open::Spec;
 use alloc::sync::Arc;
@@ -137,31 +137,12 @@ impl Options {
             return Err(error!(Mismatch, "expected a file of dtype {dtype}, found {}", found.dtype));
         }
         if let Some(shape) = self.row_shape.as_ref().filter(|&shape| *shape != found.row_shape) {
-            let (want, have) = (Shape(shape), Shape(&found.row_shape));
+            let (want, have) = (Tuple(shape), Tuple(&found.row_shape));
             return Err(error!(Mismatch, "expected a file with rows of shape {want}, found rows of shape {have}"));
         }
         if let Some(order) = self.order.filter(|&order| order != found.order) {
             return Err(error!(Mismatch, "expected a file in {order} order, found {} order", found.order));
         }
         Ok(())
-    }
-}
-
-/// A shape, printed as Python prints a tuple.
-pub(crate) struct Shape<'a>(pub(crate) &'a [u64]);
-
-impl core::fmt::Display for Shape<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.0 {
-            [one] => write!(f, "({one},)"),
-            sizes => {
-                f.write_str("(")?;
-                for (i, size) in sizes.iter().enumerate() {
-                    let comma = if i == 0 { "" } else { ", " };
-                    write!(f, "{comma}{size}")?;
-                }
-                f.write_str(")")
-            }
-        }
     }
 }

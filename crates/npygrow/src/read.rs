@@ -6,7 +6,7 @@ use crate::element::{self, Element};
 use crate::error::{Result, error};
 use crate::format::{Dtype, MAX_HEADER_SIZE, Order};
 use crate::open::{Found, find_whole};
-use crate::storage::{Storage};
+use crate::storage::Storage;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;

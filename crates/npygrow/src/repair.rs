@@ -149,7 +149,13 @@ impl Plan {
     }
 
     /// In an order that leaves a whole file wherever it is cut short: never more rows counted than there are.
-    fn carry_out(&self, place: &Place, storage: Box<dyn Storage>, mut found: Found, max_header_size: u64) -> Result<()> {
+    fn carry_out(
+        &self,
+        place: &Place,
+        storage: Box<dyn Storage>,
+        mut found: Found,
+        max_header_size: u64,
+    ) -> Result<()> {
         if self.rows == found.rows && self.size == found.size {
             return Ok(());
         }
@@ -181,10 +187,12 @@ fn recount(storage: &mut Latched, found: &Found, rows: u64) -> Result<bool> {
     }
     let (header, spec) = (&found.header, &found.spec);
     let roomy = Growable::within(header.version, header.len, &spec.dtype, spec.order, &spec.row_shape, rows);
-    let new = roomy.map(|roomy| roomy.bytes).or_else(|| plain_header(header.version, header.len, &spec.dtype, spec.order, &spec.shape(rows)));
+    let new = roomy
+        .map(|roomy| roomy.bytes)
+        .or_else(|| plain_header(header.version, header.len, &spec.dtype, spec.order, &spec.shape(rows)));
     match new {
         Some(new) if !tears(&found.bytes, &new) => {
-            storage.0.write_all_at(&new)?;
+            storage.write_all_at(0, &new)?;
             storage.sync()?;
             Ok(true)
         }

@@ -6,7 +6,7 @@ use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
 use crate::open::{Found, find_whole};
-use crate::storage::{File, Storage};
+use crate::storage::File;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::ops::Range;

@@ -5,15 +5,20 @@ mod open;
 mod publish;
 
 pub use batch::Batch;
+use batch::Target;
 
 #[cfg(feature = "std")]
 use crate::create::Place;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
-use crate::format::{Dtype, Layout, Order};
+use crate::format::{Dtype, Layout, Order, Tuple};
+#[cfg(feature = "std")]
+use crate::grow::Durability;
 use crate::grow::{Dropped, Growing};
 use crate::open::Spec;
-use crate::options::{Options, Shape};
+#[cfg(feature = "std")]
+use crate::options::Mode;
+use crate::options::Options;
 use crate::storage::Storage;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -334,7 +339,7 @@ impl Appender {
     }
 
     fn not_whole_rows(&self, row_size: u64, size: u64) -> Error {
-        let shape = Shape(self.row_shape().unwrap_or_default());
+        let shape = Tuple(self.row_shape().unwrap_or_default());
         if row_size == 0 {
             return error!(Mismatch, "rows of shape {shape} take no bytes: call append_rows with their number");
         }
@@ -348,4 +353,27 @@ fn row_size(spec: &Spec) -> Result<u64> {
 
 fn unknown_dtype() -> Error {
     error!(Mismatch, "a new file needs a dtype and a row shape: give them as options, or append typed values")
+}
+
+/// Writes `values` to `path` as a file that can grow: the whole of it, or what was there before stays.
+///
+/// `[T; N]` is one row of `N` values. Everything is on the disk when it returns.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("pose.npy");
+/// npygrow::save(&path, &[[0.0f32, 0.5], [1.0, 1.5]])?;
+/// assert_eq!(npygrow::Reader::open(&path)?.shape(), [2, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// `Locked` when an appender holds the file; `Io` for the rest.
+#[cfg(feature = "std")]
+pub fn save<T: Element>(path: impl AsRef<std::path::Path>, values: &[T]) -> Result<()> {
+    let options = Appender::options().mode(Mode::Write).durability(Durability::Power);
+    let mut appender = options.dtype(T::dtype()).row_shape(T::shape()).open(path)?;
+    appender.append(values)?;
+    appender.close()
 }

@@ -3,16 +3,16 @@
 use super::{Appender, State, unknown_dtype};
 #[cfg(feature = "std")]
 use crate::create::{Place, Room, Standing};
+use crate::error::Result;
 #[cfg(feature = "std")]
 use crate::error::error;
-use crate::error::Result;
 use crate::format::Order;
 use crate::grow::{Dropped, Growing};
 #[cfg(feature = "std")]
 use crate::grow::{Durability, tears};
-use crate::open::{Spec, find};
 #[cfg(feature = "std")]
 use crate::open::{Growth, Health};
+use crate::open::{Spec, find};
 #[cfg(feature = "std")]
 use crate::options::Mode;
 use crate::options::Options;

@@ -4,13 +4,15 @@ use super::batch::Target;
 use super::{Appender, State, unknown_dtype};
 #[cfg(feature = "std")]
 use crate::create::{Creation, Made, Standing, wait};
-use crate::error::{Error, Result, error};
-#[cfg(feature = "std")]
-use crate::grow::Growing;
+use crate::error::{Result, error};
 use crate::grow::Dropped;
 #[cfg(feature = "std")]
-use crate::open::find;
+use crate::grow::Growing;
 use crate::open::Spec;
+#[cfg(feature = "std")]
+use crate::open::find;
+#[cfg(feature = "std")]
+use crate::storage::{Hold, Storage as _, acquire};
 #[cfg(feature = "std")]
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -92,9 +94,10 @@ impl Appender {
         self.stand(place.look(&self.options)?)?;
         match &mut self.state {
             State::Growing(growing) => {
-                let (from, start, len, rows) = late.rows();
+                let count = late.count();
+                let (from, start, len) = late.rows();
                 growing.prepare(len)?;
-                let rows = growing.rows_after(rows)?;
+                let rows = growing.rows_after(count)?;
                 growing.copy_from(from, start, len)?;
                 growing.commit(rows)
             }

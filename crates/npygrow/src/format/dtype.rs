@@ -108,6 +108,11 @@ impl Dtype {
         }
     }
 
+    /// A number of `size` bytes in this machine's byte order; `kind` is NumPy's letter.
+    pub(crate) fn native(kind: char, size: u64) -> Dtype {
+        Dtype { kind: Kind::Scalar(Scalar::native(kind, size)), itemsize: size }
+    }
+
     fn scalar(scalar: Scalar) -> Result<Dtype> {
         Ok(Dtype { kind: Kind::Scalar(scalar), itemsize: within_limit(Some(scalar.itemsize()))? })
     }
@@ -278,7 +283,7 @@ impl fmt::Display for Descr<'_> {
 }
 
 /// Numbers as Python prints a tuple of them.
-struct Tuple<'a>(&'a [u64]);
+pub(crate) struct Tuple<'a>(pub(crate) &'a [u64]);
 
 impl fmt::Display for Tuple<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

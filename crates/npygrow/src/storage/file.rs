@@ -75,6 +75,12 @@ impl File {
         self.identity
     }
 
+    /// The standard library's handle, for reading and mapping.
+    #[must_use]
+    pub fn as_std(&self) -> &fs::File {
+        &self.file
+    }
+
     fn writable(&self) -> Result<&fs::File> {
         if self.write {
             return Ok(&self.file);

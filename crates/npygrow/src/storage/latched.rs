@@ -16,24 +16,39 @@ impl Latched {
     }
 
     /// Refuses every later write because of `reason`, unless an earlier reason is there: the first failure explains the rest.
-    pub(crate) fn latch(&mut self, reason: impl Into<String>) {
-        self.reason.get_or_insert_with(|| reason.into());
+    pub(crate) fn latch(&mut self, reason: impl Into<String>) -> Error {
+        let reason = reason.into();
+        let error = error!(Latched, "{reason}: open the file again");
+        self.reason.get_or_insert(reason);
+        error
     }
 
-    pub(crate) fn is_latched(&self) -> bool {
-        self.reason.is_some()
+    /// The storage itself: a copy out of it is only fast when it sees what kind it is.
+    pub(crate) fn inner(&mut self) -> &mut dyn Storage {
+        &mut *self.inner
     }
 
-    /// The storage itself, for reading: a copy out of it is only fast when it sees what kind it is.
-    pub(crate) fn inner(&self) -> &dyn Storage {
-        &*self.inner
+    pub(crate) fn into_inner(self) -> Box<dyn Storage> {
+        self.inner
+    }
+
+    /// Refuses when it is latched.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.reason {
+            Some(reason) => Err(error!(Latched, "refused after an earlier failure ({reason}): open the file again")),
+            None => Ok(()),
+        }
+    }
+
+    /// Syncs a commit that readers see already.
+    pub(crate) fn sync_commit(&mut self) -> Result<()> {
+        let result = self.usable()?.sync();
+        self.latch_on(result, "commit in doubt")
     }
 
     fn usable(&mut self) -> Result<&mut dyn Storage> {
-        match &self.reason {
-            Some(reason) => Err(error!(Latched, "refused after an earlier failure ({reason}): open the file again")),
-            None => Ok(&mut *self.inner),
-        }
+        self.check()?;
+        Ok(&mut *self.inner)
     }
 
     fn latch_on<T>(&mut self, result: Result<T>, doubt: &str) -> Result<T> {
@@ -191,10 +206,10 @@ mod tests {
     #[test]
     fn the_first_reason_stays() {
         let mut latched = fails_once();
-        assert!(!latched.is_latched());
-        latched.latch("the file was replaced");
+        assert!(latched.check().is_ok());
+        let error = latched.latch("the file was replaced");
+        assert_eq!(error.to_string(), "the file was replaced: open the file again");
         latched.latch("later trouble");
-        assert!(latched.is_latched());
         assert_refuses_all(&mut latched, "the file was replaced");
     }
 }

@@ -73,22 +73,25 @@ pub trait Storage: Any + Send {
     /// unknown, and a second try may succeed without cause.
     fn sync(&mut self) -> Result<()>;
 
-    /// Fills `buf` from `offset`, or says where the storage ended.
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+    /// Reads into `buf` from `offset` until it is full or the storage ends, and says how many bytes that were.
+    fn read_up_to(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let mut done = 0;
         while done < buf.len() {
             match self.read_at(offset + done as u64, &mut buf[done..])? {
-                0 => {
-                    return Err(error!(
-                        Io,
-                        "expected {} bytes at offset {offset}, found {done}: the file ends there",
-                        buf.len()
-                    ));
-                }
+                0 => break,
                 got => done += got,
             }
         }
-        Ok(())
+        Ok(done)
+    }
+
+    /// Fills `buf` from `offset`, or says where the storage ended.
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let (wanted, got) = (buf.len(), self.read_up_to(offset, buf)?);
+        if got == wanted {
+            return Ok(());
+        }
+        Err(error!(Io, "expected {wanted} bytes at offset {offset}, found {got}: the file ends there"))
     }
 
     /// Writes all of `bytes` at `offset`, going on after every short write.
