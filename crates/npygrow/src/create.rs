@@ -128,7 +128,7 @@ pub(crate) enum Made {
     /// The file has its name.
     Growing(Box<Growing>),
     /// Somebody else made a file of that name first.
-    Late(Creation),
+    Late(Box<Creation>),
 }
 
 impl Creation {
@@ -172,7 +172,7 @@ impl Creation {
         if replace {
             place.folder.replace(&mut self.temp, &place.name)?;
         } else if !place.folder.link_noreplace(&mut self.temp, &place.name)? {
-            return Ok(Made::Late(self));
+            return Ok(Made::Late(Box::new(self)));
         }
         if durability != Durability::Process {
             place.folder.sync()?;

@@ -29,11 +29,13 @@
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]
+// What only files need is unused without them; sorting it out by `cfg` would cost more to read than it saves.
+#![cfg_attr(not(feature = "std"), allow(dead_code))]
 
 extern crate alloc;
 
 mod error;
-mod format;
+pub mod format;
 pub mod storage;
 
 mod element;
@@ -56,10 +58,7 @@ mod view;
 pub use append::{Appender, Batch};
 pub use element::Element;
 pub use error::{Error, ErrorKind, Result};
-pub use format::{
-    CountField, Dtype, Field, Growable, Header, Layout, MAGIC, MAX_HEADER_SIZE, MAX_NDIM, MAX_ROWS, Note, Order,
-    PREFIX, Patch,
-};
+pub use format::{Dtype, Field, Header, MAX_HEADER_SIZE, MAX_ROWS, Order};
 pub use grow::{Dropped, Durability, OnTail};
 pub use open::Health;
 pub use options::{Mode, Options};

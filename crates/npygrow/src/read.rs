@@ -4,7 +4,9 @@
 use crate::create::Place;
 use crate::element::{self, Element};
 use crate::error::{Result, error};
-use crate::format::{Dtype, MAX_HEADER_SIZE, Order};
+#[cfg(feature = "std")]
+use crate::format::MAX_HEADER_SIZE;
+use crate::format::{Dtype, Order};
 use crate::open::{Found, find_whole};
 use crate::storage::Storage;
 use alloc::boxed::Box;
@@ -102,7 +104,7 @@ impl Reader {
         element::check::<T>(self.dtype())?;
         let (_, size) = self.place_of(&rows)?;
         let item = size_of::<T>() as u64;
-        if item == 0 || size % item != 0 {
+        if item == 0 || !size.is_multiple_of(item) {
             let name = core::any::type_name::<T>();
             return Err(error!(Mismatch, "{size} bytes of rows are no whole number of {name}"));
         }

@@ -4,6 +4,8 @@ use super::{Appender, State};
 #[cfg(feature = "std")]
 use crate::create::Creation;
 use crate::error::{Error, Result, error};
+#[cfg(feature = "std")]
+use alloc::boxed::Box;
 use core::ops::Range;
 
 /// An append whose rows come in pieces. Dropping it before [`commit`](Batch::commit) undoes it.
@@ -24,7 +26,7 @@ pub(super) enum Target {
     File { offset: u64 },
     /// Into a new file, the buffer first.
     #[cfg(feature = "std")]
-    New(Creation),
+    New(Box<Creation>),
     /// Committed or undone.
     Done,
 }

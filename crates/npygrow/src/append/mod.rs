@@ -2,22 +2,22 @@
 
 mod batch;
 mod open;
+#[cfg(feature = "std")]
+mod place;
 mod publish;
 
 pub use batch::Batch;
 use batch::Target;
+#[cfg(feature = "std")]
+pub use place::save;
 
 #[cfg(feature = "std")]
 use crate::create::Place;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Layout, Order, Tuple};
-#[cfg(feature = "std")]
-use crate::grow::Durability;
 use crate::grow::{Dropped, Growing};
 use crate::open::Spec;
-#[cfg(feature = "std")]
-use crate::options::Mode;
 use crate::options::Options;
 use crate::storage::Storage;
 use alloc::boxed::Box;
@@ -195,7 +195,7 @@ impl Appender {
     pub fn append_bytes(&mut self, rows: &[u8]) -> Result<Option<Range<u64>>> {
         let row_size = self.known_row_size()?;
         let size = rows.len() as u64;
-        if row_size == 0 || size % row_size != 0 {
+        if row_size == 0 || !size.is_multiple_of(row_size) {
             return Err(self.named(self.not_whole_rows(row_size, size)));
         }
         self.append_rows(size / row_size, rows)
@@ -353,27 +353,4 @@ fn row_size(spec: &Spec) -> Result<u64> {
 
 fn unknown_dtype() -> Error {
     error!(Mismatch, "a new file needs a dtype and a row shape: give them as options, or append typed values")
-}
-
-/// Writes `values` to `path` as a file that can grow: the whole of it, or what was there before stays.
-///
-/// `[T; N]` is one row of `N` values. Everything is on the disk when it returns.
-///
-/// ```
-/// # let folder = tempfile::tempdir()?;
-/// # let path = folder.path().join("pose.npy");
-/// npygrow::save(&path, &[[0.0f32, 0.5], [1.0, 1.5]])?;
-/// assert_eq!(npygrow::Reader::open(&path)?.shape(), [2, 2]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-///
-/// `Locked` when an appender holds the file; `Io` for the rest.
-#[cfg(feature = "std")]
-pub fn save<T: Element>(path: impl AsRef<std::path::Path>, values: &[T]) -> Result<()> {
-    let options = Appender::options().mode(Mode::Write).durability(Durability::Power);
-    let mut appender = options.dtype(T::dtype()).row_shape(T::shape()).open(path)?;
-    appender.append(values)?;
-    appender.close()
 }

@@ -1,20 +1,13 @@
 //! Publishing: the turn, the file or the one that is made, and the count.
 
 use super::batch::Target;
-use super::{Appender, State, unknown_dtype};
+use super::{Appender, State};
 #[cfg(feature = "std")]
-use crate::create::{Creation, Made, Standing, wait};
+use crate::create::Creation;
 use crate::error::{Result, error};
 use crate::grow::Dropped;
-#[cfg(feature = "std")]
-use crate::grow::Growing;
 use crate::open::Spec;
-#[cfg(feature = "std")]
-use crate::open::find;
-#[cfg(feature = "std")]
-use crate::storage::{Hold, Storage as _, acquire};
-#[cfg(feature = "std")]
-use alloc::boxed::Box;
+use crate::storage::Storage as _;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -56,12 +49,14 @@ impl Appender {
             }
             #[cfg(feature = "std")]
             State::Pending { replaces } => {
-                let (Some(spec), Some(place)) = (self.options.spec(), &self.place) else { return Err(unknown_dtype()) };
+                let (Some(spec), Some(place)) = (self.options.spec(), &self.place) else {
+                    return Err(super::unknown_dtype());
+                };
                 place.check_owner()?;
                 let limit = self.options.header_limit();
                 let mut creation = Creation::begin(place, spec, rows, replaces.as_deref(), limit)?;
                 creation.write(&self.buffer)?;
-                Ok(Target::New(creation))
+                Ok(Target::New(creation.into()))
             }
             State::Closed => Err(error!(Latched, "the appender is closed: open the file again")),
         }
@@ -71,7 +66,7 @@ impl Appender {
     pub(super) fn complete(&mut self, target: Target, rows: u64) -> Result<Range<u64>> {
         let published = match target {
             #[cfg(feature = "std")]
-            Target::New(creation) => self.place_new(creation)?,
+            Target::New(creation) => self.place_new(*creation)?,
             _ => match &mut self.state {
                 State::Growing(growing) => growing.commit(growing.rows_after(rows + self.buffered)?)?,
                 _ => 0..0,
@@ -82,42 +77,7 @@ impl Appender {
         Ok(published)
     }
 
-    /// Gives a new file its name; where another appender was faster, appends to that one's file.
-    #[cfg(feature = "std")]
-    fn place_new(&mut self, creation: Creation) -> Result<Range<u64>> {
-        let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
-        let replaces = matches!(self.state, State::Pending { replaces: Some(_) });
-        let mut late = match creation.finish(&place, replaces, self.options.durability)? {
-            Made::Growing(growing) => return Ok(self.made(growing)),
-            Made::Late(creation) => creation,
-        };
-        self.stand(place.look(&self.options)?)?;
-        match &mut self.state {
-            State::Growing(growing) => {
-                let count = late.count();
-                let (from, start, len) = late.rows();
-                growing.prepare(len)?;
-                let rows = growing.rows_after(count)?;
-                growing.copy_from(from, start, len)?;
-                growing.commit(rows)
-            }
-            _ => match late.finish(&place, true, self.options.durability)? {
-                Made::Growing(growing) => Ok(self.made(growing)),
-                Made::Late(_) => Err(error!(Io, "the file appears and disappears: another program is renaming it")),
-            },
-        }
-    }
-
-    #[cfg(feature = "std")]
-    fn made(&mut self, growing: Box<Growing>) -> Range<u64> {
-        let rows = 0..growing.rows();
-        self.settle(&growing.spec().clone());
-        self.state = State::Growing(growing);
-        rows
-    }
-
     pub(super) fn publish(&mut self) -> Result<Range<u64>> {
-        let known = self.options.spec().is_some();
         match &mut self.state {
             State::Growing(growing) if self.buffered == 0 => {
                 if !self.options.turns {
@@ -127,47 +87,13 @@ impl Appender {
                 return Ok(growing.rows()..growing.rows());
             }
             #[cfg(feature = "std")]
-            State::Pending { .. } if !known => return Ok(0..0),
+            State::Pending { .. } if self.options.spec().is_none() => return Ok(0..0),
             State::Closed => return Ok(0..0),
             _ => {}
         }
         let target = self.start(0, 0)?;
         let published = self.complete(target, 0);
         self.end_turn(published)
-    }
-
-    /// Takes the lock and looks at the file again, where appenders take turns.
-    #[cfg(feature = "std")]
-    pub(super) fn take_turn(&mut self) -> Result<()> {
-        if !self.options.turns {
-            return Ok(());
-        }
-        let taken = self.take_lock();
-        if taken.is_err() {
-            self.unlock()?;
-        }
-        taken
-    }
-
-    #[cfg(feature = "std")]
-    fn take_lock(&mut self) -> Result<()> {
-        let Some(place) = self.place.clone() else { return Ok(()) };
-        place.check_owner()?;
-        let State::Growing(growing) = &mut self.state else { return self.stand(place.look(&self.options)?) };
-        growing.storage().check()?;
-        acquire(growing.storage().inner(), &wait(&self.options), Hold::Turn)?;
-        if place.folder.identity(&place.name)? != growing.storage().identity()? {
-            growing.storage().unlock()?;
-            return match place.look(&self.options)? {
-                Standing::Whole(storage, found) => self.stand(Standing::Whole(storage, found)),
-                _ => Err(error!(Latched, "the file was removed while appenders took turns: open it again")),
-            };
-        }
-        let found = find(growing.storage(), self.options.header_limit())?;
-        self.options.check(&found.spec)?;
-        let dropped = growing.refresh(found, self.options.on_tail)?;
-        self.drop_also(dropped);
-        Ok(())
     }
 
     #[cfg(not(feature = "std"))]

@@ -1,6 +1,7 @@
 //! Headers with room: one layout for new files and for adopted ones.
 
 use super::count::CountField;
+#[cfg(feature = "std")]
 use super::dtype::Tuple;
 use super::preamble::{Header, MAGIC, MAX_NDIM, MAX_ROWS, text_start};
 use super::{Dtype, Order};
@@ -130,6 +131,7 @@ fn blank(version: u8, len: usize) -> Option<Vec<u8>> {
 }
 
 /// A header without room, in exactly `len` bytes; `None` when its text does not fit.
+#[cfg(feature = "std")]
 pub(crate) fn plain_header(version: u8, len: u64, dtype: &Dtype, order: Order, shape: &[u64]) -> Option<Vec<u8>> {
     let fortran_order = if order == Order::F { "True" } else { "False" };
     let shape = Tuple(shape);

@@ -12,6 +12,7 @@ pub use count::{CountField, Patch};
 pub(crate) use dtype::Tuple;
 pub use dtype::{Dtype, Field};
 pub use growable::Growable;
+#[cfg(feature = "std")]
 pub(crate) use growable::plain_header;
 pub use layout::{Layout, Order, join_shape, split_shape};
 pub use literal::Note;
