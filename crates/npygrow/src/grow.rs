@@ -241,7 +241,7 @@ impl Growing {
     /// Makes the file what it was before an append that goes no further.
     pub(crate) fn cut_back(&mut self, error: Error) -> Error {
         match self.storage.set_len(self.at.end) {
-            Ok(()) => error,
+            Ok(()) => error.and("nothing was appended, the file is as before"),
             Err(_) if self.storage.check().is_err() => error,
             Err(why) => {
                 let reason =

@@ -160,7 +160,7 @@ impl Appender {
         let order = self.order();
         let spec = Spec { dtype: dtype.clone(), order, row_shape: row_shape.to_vec() };
         self.options.check(&spec).and_then(|()| row_size(&spec)).map_err(|error| self.named(error))?;
-        self.settle(&spec);
+        self.remember(&spec);
         Ok(())
     }
 
@@ -230,8 +230,7 @@ impl Appender {
     /// As [`append_bytes`](Appender::append_bytes).
     pub fn begin(&mut self, count: u64) -> Result<Batch<'_>> {
         let row_size = self.known_row_size()?;
-        let left = count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes"));
-        let left = left.map_err(|error| self.named(error))?;
+        let left = self.check_count(count, row_size).map_err(|error| self.named(error))?;
         let holds = (self.buffer.len() as u64).checked_add(left).is_some_and(|all| all < self.options.buffering as u64);
         let to = if holds {
             Target::Buffer { start: self.buffer.len() }
@@ -297,7 +296,9 @@ impl Appender {
     ///
     /// As [`commit`](Appender::commit); then the buffered rows are lost, and the error says how many.
     pub fn close(mut self) -> Result<()> {
-        self.finish()
+        let done = self.finish();
+        self.state = State::Closed;
+        done
     }
 
     /// As [`close`](Appender::close), and hands the storage back.
@@ -316,8 +317,10 @@ impl Appender {
 
 impl Drop for Appender {
     fn drop(&mut self) {
-        // Whoever wants to know whether it worked calls `close`.
-        let _ = self.finish();
+        if self.buffered > 0 {
+            // Whoever wants to know whether it worked calls `close`.
+            let _ = self.finish();
+        }
     }
 }
 
@@ -336,6 +339,14 @@ impl Appender {
         }
         let spec = self.options.spec().ok_or_else(unknown_dtype);
         spec.and_then(|spec| row_size(&spec)).map_err(|error| self.named(error))
+    }
+
+    /// The bytes of `count` rows, which the file must be able to hold and to count.
+    fn check_count(&self, count: u64, row_size: u64) -> Result<u64> {
+        if let State::Growing(growing) = &self.state {
+            growing.rows_after(count.saturating_add(self.buffered))?;
+        }
+        count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))
     }
 
     fn not_whole_rows(&self, row_size: u64, size: u64) -> Error {

@@ -55,7 +55,7 @@ impl Appender {
         };
         if let State::Growing(growing) = &this.state {
             let spec = growing.spec().clone();
-            this.settle(&spec);
+            this.remember(&spec);
         }
         this
     }

@@ -1,7 +1,7 @@
 //! The appender and its path: what is found there, the turn, and a new file's name.
 
 use super::{Appender, State, unknown_dtype};
-use crate::create::{Creation, Made, Place, Room, Standing, wait};
+use crate::create::{Creation, Made, Place, Room, Standing, hold, wait};
 use crate::element::Element;
 use crate::error::{Result, error};
 use crate::grow::{Dropped, Durability, Growing, tears};
@@ -70,6 +70,7 @@ impl Appender {
                 let tears = matches!(&found.growth, Growth::Adoptable(ours) if tears(&found.bytes, &ours.bytes));
                 if let Some(place) = self.place.as_ref().filter(|_| durable && tears && found.health == Health::Clean) {
                     storage = place.give_room(storage, &found, Room::Auto, self.options.header_limit())?;
+                    acquire(&mut *storage, &wait(&self.options), hold(&self.options))?;
                     *found = find(&*storage, self.options.header_limit())?;
                 }
                 let spec = found.spec.clone();
@@ -77,7 +78,7 @@ impl Appender {
                     Growing::resume(storage, *found, self.options.durability, self.options.on_tail)?;
                 self.state = State::Growing(Box::new(growing));
                 self.drop_also(dropped);
-                self.settle(&spec);
+                self.remember(&spec);
             }
         }
         Ok(())
@@ -120,7 +121,7 @@ impl Appender {
         let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
         let replaces = matches!(self.state, State::Pending { replaces: Some(_) });
         let mut late = match creation.finish(&place, replaces, self.options.durability)? {
-            Made::Growing(growing) => return Ok(self.made(growing)),
+            Made::Growing(growing) => return self.made(growing),
             Made::Late(creation) => creation,
         };
         self.stand(place.look(&self.options)?)?;
@@ -134,17 +135,20 @@ impl Appender {
                 growing.commit(rows)
             }
             _ => match late.finish(&place, true, self.options.durability)? {
-                Made::Growing(growing) => Ok(self.made(growing)),
+                Made::Growing(growing) => self.made(growing),
                 Made::Late(_) => Err(error!(Io, "the file appears and disappears: another program is renaming it")),
             },
         }
     }
 
-    fn made(&mut self, growing: Box<Growing>) -> Range<u64> {
+    fn made(&mut self, mut growing: Box<Growing>) -> Result<Range<u64>> {
         let rows = 0..growing.rows();
-        self.settle(&growing.spec().clone());
+        // It was locked as it was made; this puts it on the list of what this process holds.
+        acquire(growing.storage().inner(), &wait(&self.options), hold(&self.options))?;
+        self.remember(&growing.spec().clone());
+        self.options.mode = Mode::Append;
         self.state = State::Growing(growing);
-        rows
+        Ok(rows)
     }
 }
 

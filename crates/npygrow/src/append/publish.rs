@@ -13,7 +13,7 @@ use core::ops::Range;
 
 impl Appender {
     /// From here on the options name what the rows are, and nothing else passes their check.
-    pub(super) fn settle(&mut self, spec: &Spec) {
+    pub(super) fn remember(&mut self, spec: &Spec) {
         self.options.dtype = Some(spec.dtype.clone());
         self.options.order = Some(spec.order);
         self.options.row_shape = Some(spec.row_shape.clone());
@@ -35,11 +35,11 @@ impl Appender {
     }
 
     fn start_in_turn(&mut self, rows: u64, bytes: u64) -> Result<Target> {
-        let rows = rows + self.buffered;
+        let rows = rows.saturating_add(self.buffered);
         let buffered = self.buffer.len() as u64;
         match &mut self.state {
             State::Growing(growing) => {
-                growing.prepare(buffered + bytes)?;
+                growing.prepare(buffered.saturating_add(bytes))?;
                 growing.rows_after(rows)?;
                 let end = growing.end();
                 if buffered > 0 {
@@ -123,28 +123,21 @@ impl Appender {
         }
     }
 
-    /// What `close` and `drop` do. In a forked child nothing: the rows are the parent's to publish.
+    /// The last publish. Not in a forked child, where the rows are the parent's to publish, and not where an earlier
+    /// failure was told and nothing is buffered.
     pub(super) fn finish(&mut self) -> Result<()> {
-        let ours = match &self.state {
-            State::Growing(growing) => growing.is_owner(),
+        let ours = match &mut self.state {
+            State::Growing(growing) => growing.is_owner() && (self.buffered > 0 || growing.storage().check().is_ok()),
             #[cfg(feature = "std")]
             State::Pending { .. } => self.place.as_ref().is_none_or(|place| place.check_owner().is_ok()),
             State::Closed => false,
         };
-        if !ours {
-            self.state = State::Closed;
-            return Ok(());
-        }
-        let published = self.publish();
+        let published = if ours { self.publish().map(drop) } else { Ok(()) };
         let lost = core::mem::take(&mut self.buffered);
         self.buffer = Vec::new();
-        if !matches!(self.state, State::Growing(_)) {
-            self.state = State::Closed;
-        }
-        match published {
-            Ok(_) => Ok(()),
-            Err(error) if lost > 0 => Err(self.named(error.and(alloc::format!("{lost} buffered rows are lost")))),
-            Err(error) => Err(self.named(error)),
-        }
+        published.map_err(|error| {
+            let error = if lost > 0 { error.and(alloc::format!("{lost} buffered rows are lost")) } else { error };
+            self.named(error)
+        })
     }
 }
