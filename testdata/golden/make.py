@@ -1,7 +1,7 @@
 # -*- coding: utf-8 -*-
 """Writes golden files: bytes exactly as the NumPy that runs this wrote them, one fact a file.
 
-    python make.py          into np<version>-py<version>/ beside this script, and by-hand/
+    python make.py          into np<version>-py<version>/ beside this script
 
 Runs under Python 2.7 to 3.13 and NumPy 1.13 to 2.x. A file that an older NumPy's folder already holds byte for byte is
 not written again, so run the oldest NumPy first: what a folder holds is what that version changed.
@@ -12,7 +12,6 @@ import glob
 import io
 import os
 import re
-import struct
 import sys
 import warnings
 
@@ -25,13 +24,12 @@ PYTHON = sys.version_info[:2]
 FACTS = []
 
 
-def fact(text, since=(0,), python=(2, 3)):
-    """Registers a function that writes the files of one fact; `text` is its line in the README."""
+def fact(since=(0,), python=(2, 3)):
+    """Registers a function that writes the files of one fact, for the versions that can."""
 
     def register(function):
         if NUMPY >= since and PYTHON[0] in python:
             FACTS.append(function)
-        function.text = text
         return function
 
     return register
@@ -94,23 +92,26 @@ def native(text):
     return str(text)
 
 
-@fact("each plain dtype family and size, little-endian")
+@fact()
 def plain():
+    """Each plain dtype family and size, little-endian."""
     for code in "b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 f16 c8 c16 c32".split():
         array = filled(native("u1")) % 2 == 1 if code == "b1" else filled(native(code))
         save("dtype_" + code, array)
 
 
-@fact("big-endian numbers, text and times")
+@fact()
 def big_endian():
+    """Big-endian numbers, text and times."""
     for code in "i2 u4 i8 f2 f8 f16 c16".split():
         save("dtype_big_" + code, filled(native(">" + code)))
     save("dtype_big_U3", np.array(["a", "bc", "def"], native(">U3")))
     save("dtype_big_M8_us", filled(native(">M8[us]")))
 
 
-@fact("bytes, text and void, also zero-sized and with a byte order that means nothing")
+@fact()
 def flexible():
+    """Bytes, text and void, also zero-sized and with a byte order that means nothing."""
     save("dtype_S5", np.array([b"a", b"bc", b"defgh"], native("S5")))
     save("dtype_U12", np.array(["a", "gr\xfcn", "\u6c34\U0001f30a"], native("<U12")))
     save("dtype_V7", filled(native("V7")))
@@ -121,8 +122,9 @@ def flexible():
     save("dtype_S0_n_by_0", np.ndarray((3, 0), native("S0")))
 
 
-@fact("dates and durations: each unit, multiples, no unit")
+@fact()
 def times():
+    """Dates and durations: each unit, multiples, no unit."""
     for unit in "Y M W D h m s ms us ns ps fs as".split():
         save("dtype_M8_" + unit, filled(native("<M8[%s]" % unit), (2,)))
     for name, code in [
@@ -135,8 +137,9 @@ def times():
         save("dtype_" + name, filled(native(code), (2,)))
 
 
-@fact("shapes in C order: 0-d, 1-d, no rows, rows of no elements, many dimensions")
+@fact()
 def shapes():
+    """Shapes in C order: 0-d, 1-d, no rows, rows of no elements, many dimensions."""
     for name, shape in [
         ("0d", ()),
         ("no_rows_1d", (0,)),
@@ -153,13 +156,15 @@ def shapes():
         save("shape_" + name, filled(native("<i2"), shape))
 
 
-@fact("64 dimensions, the most there can be since 2.0", since=(2, 0))
+@fact(since=(2, 0))
 def shape_64d():
+    """64 dimensions, the most there can be since 2.0."""
     save("shape_64d", filled("<i2", (1,) * 63 + (2,)))
 
 
-@fact("Fortran order: 2-d, 3-d, structured; np.save writes C order where an array is both")
+@fact()
 def fortran():
+    """Fortran order: 2-d, 3-d, structured; np.save writes C order where an array is both."""
     save("fortran_2d", filled(native("<i2"), (3, 2)).T)
     save("fortran_3d", filled(native("<f4"), (4, 3, 2)).T)
     save("fortran_struct", filled([(native("a"), native("<i2")), (native("b"), native("u1"))], (2, 2)).T)
@@ -167,8 +172,9 @@ def fortran():
     save("fortran_no_rows_is_c", np.ndarray((3, 0), native("<i2"), order=native("F")))
 
 
-@fact("fortran_order True where np.save would write False: 1-d, no columns, 0-d")
+@fact()
 def fortran_outright():
+    """The flag fortran_order is True where np.save would write False: 1-d, no columns, 0-d."""
     for name, shape in [("1d", (3,)), ("no_rows", (3, 0)), ("0d", ())]:
         buffer = io.BytesIO()
         npy.write_array_header_1_0(buffer, {"descr": native("<i2"), "fortran_order": True, "shape": shape})
@@ -179,8 +185,9 @@ def fields(*pairs):
     return np.dtype([tuple(native(p) if hasattr(p, "upper") else p for p in pair) for pair in pairs])
 
 
-@fact("structured: flat, nested, subarrays, padding, alignment, titles, a record array")
+@fact()
 def structured():
+    """Structured: flat, nested, subarrays, padding, alignment, titles, a record array."""
     flat = fields(("a", "<i4"), ("b", ">f8"), ("c", "S3"))
     save("struct_flat", filled(flat))
     save("struct_one_field", filled(fields(("a", "<f4"))))
@@ -209,8 +216,9 @@ def layout(names, formats, offsets=None, itemsize=None, titles=None, aligned=Fal
     return np.dtype({native(k): v for k, v in spec.items()}, align=aligned)
 
 
-@fact("structured: padding between, before and after fields, aligned, titles")
+@fact()
 def structured_layouts():
+    """Structured: padding between, before and after fields, aligned, titles."""
     save("struct_padded", filled(layout("ab", ["<i2", "<f8"], [0, 8]), (2,)))
     save("struct_padded_first", filled(layout("ab", ["<i2", "<f8"], [4, 8]), (2,)))
     save("struct_padded_last", filled(layout("ab", ["<i2", "u1"], itemsize=16), (2,)))
@@ -224,8 +232,9 @@ def structured_layouts():
     save("struct_void_field", filled(with_void, (2,)))
 
 
-@fact("field names with quotes, brackets, backslashes, spaces and controls; as long as a header")
+@fact()
 def names():
+    """Field names with quotes, brackets, backslashes, spaces and controls; as long as a header."""
     for name, text in [
         ("bracket", "a}b)c]"),
         ("looks_like_the_end", ", 'shape': (3,), }"),
@@ -243,36 +252,42 @@ def names():
         save("name_" + name, filled(fields((text, "<i2")), (2,)))
 
 
-@fact("names that are latin-1 stay in version 1.0; Python escapes the no-break space and the soft hyphen", python=(3,))
+@fact(python=(3,))
 def names_latin_1():
+    """Names that are latin-1 stay in version 1.0; Python escapes the no-break space and the soft hyphen."""
     save("name_latin_1", filled(fields(("\xe9t\xe9", "<i2"), ("\xa0\xad", "u1")), (2,)))
 
 
-@fact("names outside latin-1 make version 3.0", since=(1, 17))
+@fact(since=(1, 17))
 def names_utf_8():
+    """Names outside latin-1 make version 3.0."""
     save("name_utf_8", filled(fields(("\u6c34", "<i2"), ("\U0001f30a", "u1")), (2,)))
     save("name_utf_8_title", filled(layout("a", ["<i2"], titles=["\u03b1"]), (2,)))
 
 
-@fact("Python 2 names are bytes, escaped in the header: they load as latin-1", python=(2,))
+@fact(python=(2,))
 def names_python_2():
+    """Python 2 names are bytes, escaped in the header: they load as latin-1."""
     save("name_python_2_bytes", filled(np.dtype([("\xe9".encode("utf-8"), native("<i2"))]), (2,)))
 
 
-@fact("Python 2 longs in shape", python=(2,))
+@fact(python=(2,))
 def longs():
+    """Python 2 longs in shape."""
     longs = tuple(long(n) for n in (3, 32))  # noqa: F821
     keep("shape_longs", by_path(lambda path: memmap(path, longs)))
 
 
-@fact("open_memmap with np.int64 in shape: NumPy 2 writes np.int64(3), which np.load cannot read")
+@fact()
 def numpy_integers():
+    """np.int64 in the shape given to open_memmap: NumPy 2 writes np.int64(3), which np.load cannot read."""
     keep("shape_np_int64", by_path(lambda path: memmap(path, (np.int64(3), np.int64(2)))))
     keep("shape_np_int64_1d", by_path(lambda path: memmap(path, (np.int64(3),))))
 
 
-@fact("open_memmap, C and Fortran order")
+@fact()
 def memmaps():
+    """Files of open_memmap, C and Fortran order."""
     keep("memmap_c", by_path(lambda path: memmap(path, (3, 2))))
     keep("memmap_fortran", by_path(lambda path: memmap(path, (3, 2), True)))
 
@@ -284,8 +299,9 @@ def memmap(path, shape, fortran_order=False):
     del array
 
 
-@fact("version asked for outright")
+@fact()
 def forced_versions():
+    """Version asked for outright."""
     for version in [(1, 0), (2, 0)] + [(3, 0)] * (NUMPY >= (1, 17)):
         for name, array in [("plain", filled(native("<f4"))), ("struct", filled(fields(("a", "<i2"), ("b", "u1"))))]:
             buffer = io.BytesIO()
@@ -293,22 +309,25 @@ def forced_versions():
             keep("version_%d_%s" % (version[0], name), buffer.getvalue())
 
 
-@fact("headers that need a raised limit: over 10,000 characters, and over 65,535 (version 2.0)")
+@fact()
 def long_headers():
+    """Headers that need a raised limit: over 10,000 characters, and over 65,535 (version 2.0)."""
     save("header_over_10000", filled([(native("f%d" % i), native("u1")) for i in range(620)], (1,)))
     if NUMPY >= (1, 26) and NUMPY < (2,):
         save("header_over_65535", filled([(native("f%d" % i), native("u1")) for i in range(3700)], (1,)))
 
 
-@fact("np.save to a pathlib path", python=(3,))
+@fact(python=(3,))
 def pathlib_path():
+    """A pathlib path given to np.save."""
     import pathlib
 
     keep("save_pathlib", by_path(lambda path: np.save(pathlib.Path(path), filled("<i2"))))
 
 
-@fact("several np.save into one file")
+@fact()
 def sequences():
+    """Several np.save into one file."""
     for name, arrays in [
         ("same", [filled(native("<i2"), (2, 2))] * 3),
         ("other", [filled(native("<i2")), filled(native("<f8"), (2, 2)), filled(native("u1"), ())]),
@@ -320,8 +339,9 @@ def sequences():
         keep("sequence_" + name, buffer.getvalue())
 
 
-@fact("ml_dtypes: bfloat16 is written as <V2, the type is lost", python=(3,))
+@fact(python=(3,))
 def ml_types():
+    """Types of ml_dtypes: bfloat16 is written as <V2, the type is lost."""
     try:
         import ml_dtypes
     except ImportError:
@@ -331,8 +351,9 @@ def ml_types():
     save("ml_field", filled([("a", "<i2"), ("b", "V2")], (2,)).view([("a", "<i2"), ("b", "bfloat16")]))
 
 
-@fact("npy-append-array: its padded header, after two appends", python=(3,))
+@fact(python=(3,))
 def npy_append_array():
+    """The package npy-append-array: its padded header, after two appends."""
     try:
         from npy_append_array import NpyAppendArray
     except ImportError:
@@ -350,8 +371,9 @@ def npy_append_array():
     keep("struct", by_path(lambda path: write(path, *[filled([("a", "<i2"), ("b", "u1")])] * 2)), folder)
 
 
-@fact("npyt: a left-padded count of 21 columns and its own 40 bytes after the rows", python=(3,))
+@fact(python=(3,))
 def npyt():
+    """The package npyt: a left-padded count of 21 columns and its own 40 bytes after the rows."""
     try:
         import npyt.format as npyt
     except ImportError:
@@ -360,93 +382,6 @@ def npyt():
     npyt.time.time_ns = lambda: 1700000000000000000
     keep("full", by_path(lambda path: npyt.save(open(path, "wb"), filled("<i2", (3, 2)), 0)), folder)
     keep("capacity_5_holds_3", by_path(lambda path: npyt.save(open(path, "wb"), filled("<i2", (3, 2)), 5)), folder)
-
-
-def preamble(text, version=1, length=None):
-    """Magic, version, length and `text` as it is."""
-    text = text.encode("utf-8" if version == 3 else "latin-1")
-    length = len(text) if length is None else length
-    return b"\x93NUMPY" + struct.pack(native("<BB") + native("H" if version == 1 else "I"), version, 0, length) + text
-
-
-def padded(text, total, version=1, pad=" "):
-    """A header of `total` bytes in all."""
-    start = 10 if version == 1 else 12
-    return preamble(text + pad * (total - start - len(text) - 1) + "\n", version)
-
-
-def grown(descr, order, row_shape, rows, total=None):
-    """npygrow's own header: the count ends at the first multiple of 16 that leaves it 19 columns."""
-    head = "{'descr': %s, 'fortran_order': %s, 'shape': (" % (descr, order == "F")
-    tail = ", }"
-    others = ", ".join(str(n) for n in row_shape)
-    if order == "F" and row_shape:
-        head += others + ", "
-    shape_end = ")" if order == "F" and row_shape else (", " + others + ")" if row_shape else ",)")
-    end = (10 + len(head) + 19 + 15) // 16 * 16
-    text = head + str(rows).rjust(end - 10 - len(head)) + shape_end + tail
-    total = total or max(128, (10 + len(text) + 1 + 63) // 64 * 64)
-    return padded(text, total)
-
-
-SIX = b"\x01\x00\x02\x00\x03\x00"
-TEXT = "{'descr': '<i2', 'fortran_order': False, 'shape': (3,), }"
-
-
-@fact("made by hand: spellings that other writers use and NumPy loads")
-def spellings():
-    for name, text in [
-        ("double_quotes", TEXT.replace("'", '"')),
-        ("other_key_order", "{'shape': (3,), 'fortran_order': False, 'descr': '<i2'}"),
-        ("space_first", TEXT.replace("{", "{ ")),
-        ("no_spaces", TEXT.replace(" ", "")),
-        ("no_trailing_comma", TEXT.replace(", }", "}")),
-        ("blanks_before", "  " + TEXT),
-        ("tabs", TEXT.replace(" ", "\t")),
-        ("newlines_inside", TEXT.replace(", '", ",\n'")),
-        ("left_padded_count", TEXT.replace("(3,", "(        3,")),
-        ("unicode_prefix", TEXT.replace("'<i2'", "u'<i2'")),
-        ("escapes", TEXT.replace("'<i2'", "'\\x3c\\u0069\\62'")),
-        ("count_is_zero_padded_right", TEXT.replace("(3,", "(3         ,")),
-        ("long", TEXT.replace("(3,", "(3L,")),
-        ("unsized_order", TEXT.replace("<i2", "i2")),
-        ("native_order", TEXT.replace("<i2", "=i2")),
-        ("not_applicable_order", TEXT.replace("<i2", "|i2")),
-    ]:
-        keep("spelling_" + name, padded(text, 128) + SIX, os.path.join(HERE, "by-hand"))
-    for name, descr, data in [("u1_little", "<u1", b"\1\2\3"), ("bool", "?", b"\1\0\1"), ("a5", "a5", b"abcde" * 3)]:
-        text = TEXT.replace("<i2", descr)
-        keep("descr_" + name, padded(text, 128) + data, os.path.join(HERE, "by-hand"))
-    nested = TEXT.replace("'<i2'", "[('a', [('b', '<i2')])]")
-    keep("descr_nested_list", padded(nested, 128) + SIX, os.path.join(HERE, "by-hand"))
-    keep("descr_V2_little", padded(TEXT.replace("<i2", "<V2"), 128) + SIX, os.path.join(HERE, "by-hand"))
-
-
-@fact("made by hand: header lengths that NumPy does not write but loads")
-def lengths():
-    folder = os.path.join(HERE, "by-hand")
-    keep("length_128_newline_padding", padded(TEXT, 128, pad="\n") + SIX, folder)
-    keep("length_4096", padded(TEXT, 4096) + SIX, folder)
-    keep("length_16_aligned", padded(TEXT, 80) + SIX, folder)
-    keep("length_odd", padded(TEXT, 101) + SIX, folder)
-    keep("length_no_padding", preamble(TEXT + "\n") + SIX, folder)
-    keep("length_no_newline", preamble(TEXT) + SIX, folder)
-    keep("length_crlf", preamble(TEXT + "\r\n") + SIX, folder)
-    keep("version_2_small", padded(TEXT, 128, 2) + SIX, folder)
-    keep("version_3_small", padded(TEXT, 128, 3) + SIX, folder)
-    keep("version_3_longest_10000", preamble(TEXT.ljust(9999) + "\n", 3) + SIX, folder)
-
-
-@fact("made by hand after this project's own layout, by the words of docs/format.md")
-def own_layout():
-    folder = os.path.join(HERE, "by-hand")
-    keep("npygrow_1d", grown("'<i2'", "C", (), 3) + SIX, folder)
-    keep("npygrow_2d", grown("'<i2'", "C", (3,), 1) + SIX, folder)
-    keep("npygrow_no_rows", grown("'<f8'", "C", (3,), 0), folder)
-    keep("npygrow_fortran", grown("'<i2'", "F", (3,), 1) + SIX, folder)
-    keep("npygrow_fortran_1d", grown("'<i2'", "F", (), 3) + SIX, folder)
-    keep("npygrow_struct", grown("[('a', '<i2'), ('', '|V1'), ('b', '|u1')]", "C", (), 2) + b"\1\2\3\4" * 2, folder)
-    keep("npygrow_length_4224", grown("'<i2'", "C", (), 3, 4224) + SIX, folder)
 
 
 if __name__ == "__main__":
