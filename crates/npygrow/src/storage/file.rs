@@ -261,6 +261,18 @@ mod tests {
     }
 
     #[test]
+    fn shares_blocks_or_does_nothing() {
+        let (_folder, path, mut file) = file_of(&[1; 8192]);
+        let (_other, _, from) = file_of(&[2; 8192]);
+        let shared = file.share_from(&from, 4096, 0, 4096).unwrap();
+        let first = if shared { 2 } else { 1 };
+        assert_eq!(fs::read(&path).unwrap(), [[first; 4096], [1; 4096]].concat());
+        assert!(!file.share_from(&from, 1, 0, 4096).unwrap(), "not on the blocks' bounds");
+        assert!(file.share_from(&from, 0, 0, 0).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), [[first; 4096], [1; 4096]].concat());
+    }
+
+    #[test]
     fn refuses_to_change_what_was_opened_for_reading() {
         let (_folder, path, _) = file_of(b"abc");
         let mut file = File::open(&path, false).unwrap().unwrap();

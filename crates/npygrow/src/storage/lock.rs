@@ -198,6 +198,7 @@ mod tests {
             .env("NPYGROW_TEST_HOLD", path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -210,10 +211,10 @@ mod tests {
         let (_folder, path) = a_file();
         let mut child = holder(&path);
         let text = refused(&path, &ONE_TRY);
-        if cfg!(target_os = "linux") {
-            assert!(text.contains(&format!("an appender of process {}", child.id())), "{text}");
-        }
         assert!(text.contains("a worker forked from it") && text.contains("`lock_timeout`"), "{text}");
+        // One look may miss it while other locks come and go.
+        let named = format!("still locked by an appender of process {}, or ", child.id());
+        assert!(!cfg!(target_os = "linux") || (0..100).any(|_| refused(&path, &ONE_TRY).starts_with(&named)), "{text}");
         thread::scope(|scope| {
             let waits = [ENDLESS, wait(Some(Duration::from_secs(60)))].map(|wait| {
                 scope.spawn({
