@@ -5,6 +5,8 @@ mod latched;
 mod memory;
 
 #[cfg(feature = "std")]
+mod directory;
+#[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
 mod folder;
@@ -12,8 +14,6 @@ mod folder;
 mod lock;
 #[cfg(feature = "std")]
 mod sys;
-#[cfg(feature = "std")]
-mod temp;
 #[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
 mod word;
 
@@ -21,13 +21,13 @@ pub(crate) use latched::Latched;
 pub use memory::Memory;
 
 #[cfg(feature = "std")]
+pub use directory::Directory;
+#[cfg(feature = "std")]
 pub use file::File;
 #[cfg(feature = "std")]
-pub use folder::{Directory, Folder};
+pub use folder::{Folder, Temp};
 #[cfg(feature = "std")]
 pub(crate) use lock::{Hold, Wait, acquire};
-#[cfg(feature = "std")]
-pub use temp::Temp;
 
 use crate::error::{Result, error};
 use alloc::vec;

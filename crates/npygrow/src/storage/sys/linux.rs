@@ -6,7 +6,7 @@ use rustix::fs::{self as linux, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFro
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use rustix::ioctl;
 use std::fs;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
@@ -99,7 +99,9 @@ pub(crate) fn overwrites_in_place(file: &fs::File, offset: u64) -> bool {
 pub(crate) fn lock_holder(of: Identity) -> Option<u32> {
     let (major, minor) = (linux::major(of.device), linux::minor(of.device));
     let file = format!("{major:02x}:{minor:02x}:{}", of.file);
-    fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| {
+    let mut locks = String::with_capacity(64 << 10); // To read it at once: between two reads its lines may move.
+    fs::File::open("/proc/locks").ok()?.read_to_string(&mut locks).ok()?;
+    locks.lines().find_map(|line| {
         // 1: FLOCK  ADVISORY  WRITE 1234 fe:00:131 0 EOF; one that waits has "->" before FLOCK.
         let mut words = line.split_ascii_whitespace().skip(1);
         let flock = words.next()? == "FLOCK";

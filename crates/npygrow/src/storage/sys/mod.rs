@@ -65,3 +65,25 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_rename_by_link_does_not_clobber_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        for taken in [false, true] {
+            fs::write(&from, b"new").unwrap();
+            let renamed = link_then_unlink(&from, &to);
+            assert_eq!(
+                renamed.map_err(|error| error.kind()),
+                if taken { Err(io::ErrorKind::AlreadyExists) } else { Ok(()) }
+            );
+            assert_eq!(from.exists(), taken);
+        }
+    }
+}
