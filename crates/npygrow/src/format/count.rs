@@ -72,3 +72,33 @@ impl Patch {
         &self.block[self.unchanged..]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(field: &CountField, from: u64, to: u64, offset: u64, bytes: &[u8]) {
+        let patch = field.patch(from, to);
+        assert_eq!((patch.offset(), patch.bytes()), (offset, bytes), "{from} -> {to}");
+    }
+
+    #[test]
+    fn patches() {
+        let wide = CountField::blank(&[b' '; 128], 61, 80);
+        assert_eq!(wide.max_rows(), 9_999_999_999_999_999);
+        check(&wide, 0, 0, 72, b"       0");
+        check(&wide, 9, 10, 72, b"      10");
+        check(&wide, 5, 99_999_999, 72, b"99999999");
+        check(&wide, 99_999_999, 100_000_000, 64, b"       100000000");
+        check(&wide, 100_000_000, 100_000_012, 72, b"00000012");
+        check(&wide, 199_999_999, 200_000_000, 64, b"       200000000");
+        check(&wide, 100_000_000, 7, 64, b"               7");
+        check(&wide, 0, wide.max_rows(), 64, b"9999999999999999");
+
+        let narrow = CountField::blank(b"'shape'         ,), }", 7, 16);
+        assert_eq!(narrow.max_rows(), 999_999_999);
+        check(&narrow, 3, 12, 8, b"      12");
+        check(&narrow, 0, 123_456_789, 0, b"'shape'123456789");
+    }
+}

@@ -155,6 +155,12 @@ impl Dtype {
         let shape = shape
             .filter(|shape| shape.iter().all(|&n| n <= MAX_ITEMSIZE) && shape.len() <= MAX_NDIM)
             .ok_or_else(|| error!(Malformed, "descr: expected a subarray's shape such as (2, 3), found {literal}"))?;
+        if base.itemsize == 0 && base.fields().is_none() {
+            return Err(error!(
+                Malformed,
+                "descr: expected a subarray of a type with a size, found {base} of shape {literal}"
+            ));
+        }
         if shape.is_empty() {
             return Ok(base);
         }
@@ -323,4 +329,111 @@ impl fmt::Display for Repr<'_> {
 /// combine with a quote before it: hence the space in front.
 fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~') || String::from_iter([' ', c]).escape_debug().nth(1) == Some(c)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::assert_error;
+    use super::*;
+    use alloc::format;
+
+    #[track_caller]
+    fn check(text: &str, descr: &str, itemsize: u64) {
+        let dtype: Dtype = text.parse().unwrap();
+        assert_eq!((dtype.descr().as_str(), dtype.itemsize()), (descr, itemsize), "{text}");
+        assert_eq!(dtype.to_string().parse::<Dtype>().unwrap(), dtype);
+        assert_eq!(dtype.descr().parse::<Dtype>().unwrap(), dtype);
+    }
+
+    /// What NumPy makes of each.
+    #[test]
+    fn as_numpy_prints_them() {
+        check("f8", "'<f8'", 8);
+        check(" '>i4' ", "'>i4'", 4);
+        check("('<f8', ())", "'<f8'", 8);
+        check("[]", "[]", 0);
+        for (same, itemsize) in [
+            ("[('a', '<i4'), ('', '|V4'), ('b', '<f8', (2, 3))]", 56),
+            ("[('a', [('b', '|u1'), ('', '|V1'), ('c', '>U2')], (3,)), ('d', '<M8[25s]')]", 38),
+            ("[(('title', 'name'), '<i2'), (('', 'x'), '|S3', (1,))]", 5),
+            ("[('a', ('<f4', (2,)), (3,))]", 24),
+            ("[('a', '<f8', (0, 5)), ('z', '|S0')]", 0),
+            ("[('', '<i4'), (('t', 'u'), '|V2')]", 6),
+            ("[('', [('x', '|u1')])]", 1),
+            ("[('}) ', '<i4')]", 4),
+        ] {
+            check(same, same, itemsize);
+        }
+        check(r#"[["a", u"i4", 2], ((None, 'b'), ('?', [3]), ())]"#, "[('a', '<i4', (2,)), ('b', '|b1', (3,))]", 11);
+        // Void without a name is padding: one run of bytes, or nothing.
+        check("[('', 'V1'), ('', 'V3'), ('a', 'u1'), ('', 'V0')]", "[('', '|V4'), ('a', '|u1')]", 5);
+        check("[('', '<i4', (2,)), ('a', 'u1'), ('', 'V2')]", "[('', '|V8'), ('a', '|u1'), ('', '|V2')]", 11);
+    }
+
+    #[test]
+    fn names_as_python_prints_them() {
+        for name in [
+            r"'it\\s'",
+            r#""it's""#,
+            r#"'it\'s "it"'"#,
+            r"'\n\r\t\x00\x7f\xa0\xad'",
+            r"'\u200b\u2028\ue000\U000e0001'",
+            "'éЖ中😀'",
+            "'a\u{301}\u{301}'",
+            "'\u{301}'",
+        ] {
+            let text = format!("[({name}, '|u1')]");
+            check(&text, &text, 1);
+        }
+    }
+
+    #[test]
+    fn parts() {
+        let dtype: Dtype = "[('', 'V4'), (('t', 'a'), '>f8'), ('b', '<i2', (2, 3))]".parse().unwrap();
+        let fields = dtype.fields().unwrap();
+        let shown: Vec<_> = fields.iter().map(|f| (f.name(), f.title(), f.offset(), f.is_padding())).collect();
+        assert_eq!(shown, [("", None, 0, true), ("a", Some("t"), 4, false), ("b", None, 12, false)]);
+        assert_eq!((fields[1].dtype().kind(), fields[1].dtype().byte_order()), ('f', '>'));
+        assert_eq!(fields[2].dtype().subarray(), Some((&"<i2".parse().unwrap(), &[2, 3][..])));
+        assert_eq!((dtype.kind(), dtype.byte_order(), dtype.subarray()), ('V', '|', None));
+        assert_eq!(format!("{:?}", fields[2].dtype()), "Dtype(('<i2', (2, 3)))");
+    }
+
+    #[test]
+    fn errors() {
+        for (text, expected) in [
+            (
+                "('<f8', (2,))",
+                "Malformed(descr: expected a NumPy type such as '<f8' or a list of fields, found `('<f8', (2,))`)",
+            ),
+            (
+                "[('a', array(1))]",
+                "Malformed(descr: expected a NumPy type such as '<f8' or a list of fields, found `array(1)`)",
+            ),
+            ("[('a', '<f3')]", "Malformed(descr: expected a NumPy type such as `<f8` or `|S5`, found `<f3`)"),
+            ("['a']", "Malformed(descr: expected a field such as ('x', '<f8'), found `'a'`)"),
+            ("[('a',)]", "Malformed(descr: expected a field such as ('x', '<f8'), found `('a',)`)"),
+            ("[(1, '<f8')]", "Malformed(descr: expected a field such as ('x', '<f8'), found `(1, '<f8')`)"),
+            ("[('a', 'u1', (-1,))]", "Malformed(descr: expected a subarray's shape such as (2, 3), found `(-1,)`)"),
+            (
+                "[('a', 'u1', (2147483648,))]",
+                "Malformed(descr: expected a subarray's shape such as (2, 3), found `(2147483648,)`)",
+            ),
+            ("[('a', 'S0', 5)]", "Malformed(descr: expected a subarray of a type with a size, found |S0 of shape `5`)"),
+            ("[('a', 'u1'), ('a', 'u2')]", "Malformed(descr: the field name or title 'a' comes twice)"),
+            ("[(('b', 'a'), 'u1'), ('b', 'u2')]", "Malformed(descr: the field name or title 'b' comes twice)"),
+            ("[(('a', 'a'), 'u1')]", "Malformed(descr: the field name or title 'a' comes twice)"),
+            ("V2147483648", "OverLimit(descr: one element passes 2147483647 bytes, NumPy's limit)"),
+            (
+                "[('a', 'V2147483647'), ('b', 'u1')]",
+                "OverLimit(descr: one element passes 2147483647 bytes, NumPy's limit)",
+            ),
+            ("[('a', 'f4', (65536, 65536))]", "OverLimit(descr: one element passes 2147483647 bytes, NumPy's limit)"),
+        ] {
+            assert_error(text.parse::<Dtype>(), expected);
+        }
+        let axes = |count| format!("[('a', 'u1', ({}))]", "1,".repeat(count)).parse::<Dtype>();
+        assert!(axes(MAX_NDIM).is_ok() && axes(MAX_NDIM + 1).is_err());
+    }
 }

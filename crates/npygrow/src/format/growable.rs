@@ -149,3 +149,123 @@ fn encode(version: u8, text: &str) -> Option<Vec<u8>> {
         _ => text.chars().map(|c| u8::try_from(c).ok()).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::assert_error;
+    use super::super::preamble::MAX_HEADER_SIZE;
+    use super::*;
+
+    fn new(dtype: &str, order: Order, row_shape: &[u64], rows: u64) -> Growable {
+        Growable::new(&dtype.parse().unwrap(), order, row_shape, rows, MAX_HEADER_SIZE).unwrap()
+    }
+
+    fn within(len: u64, rows: u64) -> Option<Growable> {
+        Growable::within(1, len, &"<f8".parse().unwrap(), Order::C, &[3], rows)
+    }
+
+    #[test]
+    fn new_headers() {
+        for (dtype, order, row_shape, len, prefix, text) in [
+            (
+                "<f8",
+                Order::C,
+                &[3][..],
+                128,
+                "\x01\0v\0",
+                "{'descr': '<f8', 'fortran_order': False, 'shape': (                 12, 3), }",
+            ),
+            (
+                "<f8",
+                Order::C,
+                &[],
+                128,
+                "\x01\0v\0",
+                "{'descr': '<f8', 'fortran_order': False, 'shape': (                 12,), }",
+            ),
+            (
+                "<f8",
+                Order::F,
+                &[],
+                128,
+                "\x01\0v\0",
+                "{'descr': '<f8', 'fortran_order': True, 'shape': (                  12,), }",
+            ),
+            (
+                "|u1",
+                Order::F,
+                &[2, 3],
+                128,
+                "\x01\0v\0",
+                "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3,                             12), }",
+            ),
+            (
+                "[('Ж', '<f8')]",
+                Order::C,
+                &[],
+                128,
+                "\x03\0t\0\0\0",
+                "{'descr': [('Ж', '<f8')], 'fortran_order': False, 'shape': (                     12,), }",
+            ),
+        ] {
+            let header = new(dtype, order, row_shape, 12);
+            let mut expected = [&MAGIC, prefix.as_bytes(), text.as_bytes()].concat();
+            expected.resize(len - 1, b' ');
+            expected.push(b'\n');
+            assert_eq!(String::from_utf8_lossy(&header.bytes), String::from_utf8_lossy(&expected));
+            assert_eq!(header.count.max_rows(), MAX_ROWS);
+            let parsed = Header::parse(&header.bytes).unwrap();
+            assert_eq!(parsed.split(), Some((12, row_shape.to_vec())));
+            let same = Growable::within(parsed.version, parsed.len, &parsed.dtype, order, row_shape, 12);
+            assert_eq!(same, Some(header));
+        }
+    }
+
+    #[test]
+    fn versions_and_limits() {
+        let fields = |name: &str, count| {
+            let fields: Vec<_> = (0..count).map(|i| format!("('{name}{i:04}', '<f8')")).collect();
+            format!("[{}]", fields.join(", ")).parse::<Dtype>().unwrap()
+        };
+        let version = |dtype: &Dtype, limit| Ok(Growable::new(dtype, Order::C, &[], 0, limit)?.bytes[6]);
+        assert_eq!(version(&fields("é", 3), MAX_HEADER_SIZE).unwrap(), 1);
+        assert_eq!(version(&fields("Ж", 3), MAX_HEADER_SIZE).unwrap(), 3);
+        assert_eq!(version(&fields("é", 4000), 100_000).unwrap(), 2);
+        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: raise it if you trust where it comes from)";
+        assert_error(version(&fields("é", 4000), MAX_HEADER_SIZE), expected);
+
+        let plain = "<f8".parse().unwrap();
+        let rows = |rows| Growable::new(&plain, Order::C, &[], rows, MAX_HEADER_SIZE);
+        assert!(rows(MAX_ROWS).is_ok());
+        assert_error(rows(MAX_ROWS + 1), "OverLimit(expected at most 9999999999999999 rows, found 10000000000000000)");
+        let axes = |count| Growable::new(&plain, Order::C, &[1].repeat(count), 0, MAX_HEADER_SIZE);
+        assert!(axes(MAX_NDIM - 1).is_ok());
+        assert_error(axes(MAX_NDIM), "OverLimit(expected at most 64 axes, found 65)");
+    }
+
+    /// The text left of the count ends at 61 and that right of it, with the newline, takes 8.
+    #[test]
+    fn adopted_headers() {
+        for (len, max_rows) in [(0, None), (80, None), (87, None), (88, Some(MAX_ROWS)), (4096 + 79, Some(MAX_ROWS))] {
+            let header = within(len, 1);
+            assert_eq!(header.as_ref().map(|header| header.count.max_rows()), max_rows, "{len}");
+            if let Some(header) = header {
+                assert_eq!(header.bytes.len() as u64, len);
+                assert_eq!(Header::parse(&header.bytes).unwrap().shape, [1, 3]);
+            }
+        }
+    }
+
+    #[test]
+    fn narrow_fields() {
+        // 70 bytes before the count: 10 columns up to 80.
+        let dtype = "[('a', '<f8')]".parse().unwrap();
+        let within = |rows| Growable::within(1, 90, &dtype, Order::C, &[], rows);
+        let header = within(0).unwrap();
+        assert_eq!(header.count.max_rows(), 9_999_999_999);
+        assert_eq!(&header.bytes[59..], b" 'shape': (         0,), }    \n");
+        assert_eq!(within(10_000_000_000), None);
+        assert_eq!(Growable::within(1, 90, &"[('Ж', '<f8')]".parse().unwrap(), Order::C, &[], 0), None);
+    }
+}

@@ -276,3 +276,103 @@ fn escaped(chars: &mut Chars<'_>) -> Option<char> {
     };
     char::from_u32(code)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::assert_error;
+    use super::*;
+    use alloc::format;
+
+    /// Plain again: one spelling for each value.
+    fn shown(value: &Value<'_>) -> String {
+        let list = |items: &[Literal<'_>]| items.iter().map(|item| shown(&item.value) + ",").collect::<String>();
+        match value {
+            Value::Int(n) => n.map_or("out".into(), |n| format!("{n}")),
+            Value::Bool(b) => format!("{b}"),
+            Value::None => "None".into(),
+            Value::Str(text) => format!("{text:?}"),
+            Value::Tuple(items) => format!("({})", list(items)),
+            Value::List(items) => format!("[{}]", list(items)),
+            Value::Dict(items) => {
+                items.iter().map(|(key, value)| format!("{}:{};", shown(&key.value), shown(&value.value))).collect()
+            }
+            Value::Other => "other".into(),
+        }
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str, expected_notes: &[Note]) {
+        let (literal, notes) = parse(text).unwrap();
+        assert_eq!((&*shown(&literal.value), &*notes), (expected, expected_notes), "{text}");
+        assert_eq!(literal.text, text.trim());
+    }
+
+    #[test]
+    fn values() {
+        check(" ( 1 ,\t\n2\r,\x0c) ", "(1,2,)", &[]);
+        check("(6)", "6", &[]);
+        check("()", "()", &[]);
+        check("[(), [0], None, True, False]", "[(),[0,],None,true,false,]", &[]);
+        check("{'a': 1, \"b\":(2,), }", "\"a\":1;\"b\":(2,);", &[]);
+        check("18446744073709551615", "18446744073709551615", &[]);
+        check("[18446744073709551616, -1]", "[out,out,]", &[]);
+        check("(3L, 32L)", "(3,32,)", &[Note::Long]);
+        check("(np.int64(1), numpy.uint8( 2 ), int(3))", "(1,2,3,)", &[Note::Wrapped]);
+        check(
+            "(array(100), np.int64(), np.int64(1, 2), np.float64(1), false)",
+            "(other,other,other,other,other,)",
+            &[],
+        );
+    }
+
+    #[test]
+    fn strings() {
+        check(r#"'a"b'"#, r#""a\"b""#, &[]);
+        check(r#""a'b""#, r#""a'b""#, &[]);
+        check(r"u'\\ \' \n \r \t'", r#""\\ ' \n \r \t""#, &[]);
+        check(r"'\x41\u0416\U0001f600\1012\7'", "\"AЖ😀A2\\u{7}\"", &[]);
+        check("'}) é Ж'", "\"}) é Ж\"", &[]);
+    }
+
+    #[test]
+    fn errors() {
+        for (text, expected) in [
+            ("", "Malformed(expected a value at character 0, found the end)"),
+            ("(,)", "Malformed(expected a value at character 1, found `,)`)"),
+            ("(é 'b')", "Malformed(expected a value at character 1, found `é 'b')`)"),
+            ("('é' 'b')", "Malformed(expected `,` or `)` at character 5, found `'b')`)"),
+            ("[1, 2", "Malformed(expected `,` or `]` at character 5, found the end)"),
+            ("{'a' 1}", "Malformed(expected `:` at character 5, found `1}`)"),
+            ("(0x3,)", "Malformed(expected `,` or `)` at character 2, found `x3,)`)"),
+            ("(03,)", "Malformed(expected a decimal number at character 1, found `03,)`)"),
+            ("-", "Malformed(expected a decimal number at character 0, found `-`)"),
+            ("b'a'", "Malformed(expected nothing more at character 1, found `'a'`)"),
+            ("1\0", "Malformed(expected nothing more at character 1, found `\\0`)"),
+            ("'a", "Malformed(expected the string's closing quote at character 2, found the end)"),
+            ("'a\n'", "Malformed(expected the string's closing quote at character 2, found `\\n'`)"),
+            (r"'\q'", r"Malformed(expected a known escape at character 1, found `\q'`)"),
+            (r"'\ud800'", r"Malformed(expected a known escape at character 1, found `\ud800'`)"),
+        ] {
+            assert_error(parse(text), expected);
+        }
+        let long = "x".repeat(61);
+        assert_error(
+            parse(&format!("1 {long}")),
+            &format!("Malformed(expected nothing more at character 2, found `{}...`)", &long[1..]),
+        );
+    }
+
+    #[test]
+    fn limits() {
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse(&nested(MAX_NESTING)).is_ok());
+        assert_error(
+            parse(&nested(MAX_NESTING + 1)),
+            "OverLimit(expected brackets at most 200 deep in a header, found more)",
+        );
+        let many = |count| format!("[{}]", "1,".repeat(count));
+        assert!(parse(&many(MAX_VALUES - 1)).is_ok());
+        assert_error(parse(&many(MAX_VALUES)), "OverLimit(expected at most 262144 values in a header, found more)");
+    }
+}

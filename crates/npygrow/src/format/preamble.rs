@@ -93,7 +93,8 @@ impl Header {
         }
         let version = bytes[MAGIC.len()];
         let text = decode(version, &bytes[text_start(version)..])?;
-        let (literal, notes) = literal::parse(&text)?;
+        let (literal, notes) =
+            literal::parse(&text).map_err(|error| error.and("characters count from the header's dict"))?;
         let [descr, fortran_order, shape] = values(&literal)?;
         let (dtype, order, shape) = (Dtype::from_literal(descr)?, parse_order(fortran_order)?, parse_shape(shape)?);
         Ok(Header { version, dtype, order, shape, len, notes })
@@ -150,7 +151,7 @@ fn parse_order(literal: &Literal<'_>) -> Result<Order> {
     match literal.value {
         Value::Bool(false) => Ok(Order::C),
         Value::Bool(true) => Ok(Order::F),
-        _ => Err(error!(Malformed, "'fortran_order': expected True or False, found {literal}")),
+        _ => Err(error!(Malformed, "fortran_order: expected True or False, found {literal}")),
     }
 }
 
@@ -165,9 +166,9 @@ fn parse_shape(literal: &Literal<'_>) -> Result<Vec<u64>> {
     };
     match shape {
         Some(shape) if shape.len() <= MAX_NDIM => Ok(shape),
-        Some(shape) => Err(error!(OverLimit, "'shape': expected at most {MAX_NDIM} axes, found {}", shape.len())),
+        Some(shape) => Err(error!(OverLimit, "shape: expected at most {MAX_NDIM} axes, found {}", shape.len())),
         None => {
-            Err(error!(Malformed, "'shape': expected a tuple of counts below 2**63, such as (3, 4), found {literal}"))
+            Err(error!(Malformed, "shape: expected a tuple of counts below 2**63, such as (3, 4), found {literal}"))
         }
     }
 }
@@ -180,7 +181,7 @@ pub fn looks_like(first: &[u8]) -> &'static str {
     match first {
         [] => "an empty file",
         _ if first.iter().all(|&byte| byte == 0) => "a zero-filled file: its data was never written",
-        _ if MAGIC.starts_with(first) => "a file that ends within its first bytes",
+        _ if MAGIC.starts_with(first) => "a file that ends within the npy magic",
         _ if starts(&[b"PK\x03\x04", b"PK\x05\x06"]) => "an .npz or zip archive",
         _ if starts(&[b"\x1f\x8b"]) => "a gzip file",
         _ if starts(&[b"\x89HDF\r\n\x1a\n"]) => "an HDF5 file",
@@ -202,4 +203,138 @@ fn is_text(first: &[u8]) -> bool {
         Err(error) => core::str::from_utf8(&first[..error.valid_up_to()]).unwrap_or_default(),
     };
     whole.chars().all(|c| !c.is_control() || c.is_ascii_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::assert_error;
+    use super::*;
+    use alloc::format;
+
+    fn file(version: u8, text: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(text.len()).unwrap().to_le_bytes();
+        [&MAGIC[..], &[version, 0], &len[..if version == 1 { 2 } else { 4 }], text].concat()
+    }
+
+    fn parse(text: &str) -> Result<Header> {
+        Header::parse(&file(1, text.as_bytes()))
+    }
+
+    #[test]
+    fn lengths() {
+        let v1 = file(1, &[b' '; 118]);
+        assert_eq!(Header::len_from(&v1[..10], 118).unwrap(), 128);
+        assert_eq!(Header::len_from(&file(2, &[b' '; 70_000])[..12], 70_000).unwrap(), 70_012);
+        for (prefix, expected) in [
+            (&v1[..6], "Malformed(the file ends within its header, after 6 bytes)"),
+            (&v1[..9], "Malformed(the file ends within its header, after 9 bytes)"),
+            (b"\x93NUMPY\x03\0\0\0\0", "Malformed(the file ends within its header, after 11 bytes)"),
+            (
+                b"\x93NUMPY\x01\x01\0\0",
+                "Unsupported(expected .npy version 1.0, 2.0 or 3.0, found 1.1: newer than this program, or damaged)",
+            ),
+            (
+                b"\x93NUMPY\x04\0",
+                "Unsupported(expected .npy version 1.0, 2.0 or 3.0, found 4.0: newer than this program, or damaged)",
+            ),
+            (
+                b"\x93NUMPY\x02\0\xff\xff\xff\xff",
+                "OverLimit(the header takes 4294967295 bytes, more than max_header_size=117: raise it if you trust where it comes from)",
+            ),
+            (
+                &v1[..12],
+                "OverLimit(the header takes 118 bytes, more than max_header_size=117: raise it if you trust where it comes from)",
+            ),
+            (b"", "NotNpy(expected an .npy file, found an empty file)"),
+        ] {
+            assert_error(Header::len_from(prefix, 117), expected);
+        }
+    }
+
+    #[test]
+    fn looks() {
+        for (first, expected) in [
+            (&b""[..], "an empty file"),
+            (&[0; 12], "a zero-filled file: its data was never written"),
+            (b"\x93NUM", "a file that ends within the npy magic"),
+            (b"PK\x03\x04\x14\0\0\0", "an .npz or zip archive"),
+            (b"\x1f\x8b\x08\0", "a gzip file"),
+            (b"\x89HDF\r\n\x1a\n\0\0", "an HDF5 file"),
+            (b"\x80\x04\x95\0\0", "a Python pickle"),
+            (b"version https://git-lfs.github.com/spec/v1", "a git-LFS pointer: `git lfs pull` fetches the file"),
+            (b"\r\n <!DOCTYPE html>", "an HTML or XML page, such as a download's error"),
+            (b"1.5, 2.5\n", "text"),
+            ("naïve é".as_bytes().split_last().unwrap().1, "text"),
+            (b"text\0", "unknown binary data"),
+            (b"\xff\xfe", "unknown binary data"),
+        ] {
+            assert_eq!(looks_like(first), expected, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn headers() {
+        let header = parse("{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }  \n").unwrap();
+        let dtype = "<f8".parse().unwrap();
+        assert_eq!(
+            header,
+            Header { version: 1, dtype, order: Order::C, shape: [3, 4].into(), len: 72, notes: [].into() }
+        );
+        assert_eq!(header.split(), Some((3, [4].into())));
+
+        let header = parse("\n{ \"shape\":(3L,np.int64(5)),'fortran_order' :True,'descr':u'>f8'}").unwrap();
+        assert_eq!((header.order, header.split()), (Order::F, Some((5, [3].into()))));
+        assert_eq!(header.notes, [Note::Long, Note::Wrapped]);
+        assert_eq!(parse("{'descr': '<f8', 'fortran_order': False, 'shape': ()}").unwrap().split(), None);
+
+        let named = |version, name: &[u8]| {
+            let text = [b"{'descr': [('", name, b"', '<f8')], 'fortran_order': False, 'shape': (3,)}"].concat();
+            Ok(Header::parse(&file(version, &text))?.dtype.descr())
+        };
+        assert_eq!(named(1, b"\xe9").unwrap(), "[('é', '<f8')]");
+        assert_eq!(named(3, "Ж".as_bytes()).unwrap(), "[('Ж', '<f8')]");
+        let expected =
+            "Malformed(expected UTF-8 in a version 3 header, found invalid utf-8 sequence of 1 bytes from index 13)";
+        assert_error(named(3, b"\xe9"), expected);
+    }
+
+    #[test]
+    fn errors() {
+        let whole = file(1, b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,)}");
+        assert_error(Header::parse(&whole[..64]), "Malformed(expected a header of 65 bytes, found 64)");
+        for (text, expected) in [
+            ("[]", "Malformed(expected a header that is a dict, found `[]`)"),
+            (
+                "{'descr': '<f8', 'shape': (3,)}",
+                "Malformed(expected a header with the key 'fortran_order', found none)",
+            ),
+            ("{}", "Malformed(expected a header with the key 'descr', found none)"),
+            (
+                "{'descr': '<f8', 'fortran_order': False, 'shape': (3,), 'x': 1}",
+                "Malformed(expected the keys 'descr', 'fortran_order' and 'shape' alone, found `'x'`)",
+            ),
+            ("{'descr': '<f8', 'descr': '<f8'}", "Malformed(expected the key `'descr'` once, found it twice)"),
+            (
+                "{'descr': <class 'bytes'>}",
+                "Malformed(expected a value at character 10, found `<class 'bytes'>}`; characters count from the header's dict)",
+            ),
+            (
+                "{'descr': '<f8', 'fortran_order': false, 'shape': (3,)}",
+                "Malformed(fortran_order: expected True or False, found `false`)",
+            ),
+        ] {
+            assert_error(parse(text), expected);
+        }
+        for shape in ["10", "[6]", "(6)", "(100, array(100))", "(-1,)", "(True,)", "(9223372036854775808,)", "((3,),)"]
+        {
+            let expected =
+                format!("Malformed(shape: expected a tuple of counts below 2**63, such as (3, 4), found `{shape}`)");
+            assert_error(parse(&format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}")), &expected);
+        }
+        let axes =
+            |count| parse(&format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({})}}", "1,".repeat(count)));
+        assert!(axes(MAX_NDIM).is_ok());
+        assert_error(axes(MAX_NDIM + 1), "OverLimit(shape: expected at most 64 axes, found 65)");
+    }
 }

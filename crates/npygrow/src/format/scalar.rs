@@ -102,8 +102,8 @@ fn unknown(text: &str) -> Error {
 fn object(text: &str) -> Error {
     error!(
         Unsupported,
-        "descr: {} is an array of Python objects, a pickle and no rows of bytes; read it with \
-         np.load(allow_pickle=True), if you trust it, and save it with a plain dtype",
+        "descr: {} is an array of Python objects, whose data is a pickle, not rows of bytes: if you trust it, read it with \
+         np.load(allow_pickle=True) and save it with a plain dtype",
         Excerpt(text)
     )
 }
@@ -115,6 +115,97 @@ impl fmt::Display for Scalar {
             None => Ok(()),
             Some((1, unit)) => write!(f, "[{unit}]"),
             Some((steps, unit)) => write!(f, "[{steps}{unit}]"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::assert_error;
+    use super::*;
+    use alloc::format;
+    use alloc::string::ToString;
+
+    #[test]
+    fn normal_forms() {
+        for (text, expected, itemsize) in [
+            ("|u1 <u1 >u1 u1", "|u1", 1),
+            ("i1", "|i1", 1),
+            ("=f8 f8 |f8 <f8 <f08", "<f8", 8),
+            (">f8", ">f8", 8),
+            ("? |b1 <b1 >?", "|b1", 1),
+            ("f2", "<f2", 2),
+            (">c16", ">c16", 16),
+            ("<f16", "<f16", 16),
+            ("<f12", "<f12", 12),
+            ("<c32", "<c32", 32),
+            ("S5 |S5 a5 >S5", "|S5", 5),
+            ("S |S0", "|S0", 0),
+            ("<U12", "<U12", 48),
+            (">U3", ">U3", 12),
+            ("V7 <V7", "|V7", 7),
+            ("M8 <M8[generic] |M8[7generic]", "<M8", 8),
+            ("<M8[ns] M8[1ns]", "<M8[ns]", 8),
+            (">m8[25s]", ">m8[25s]", 8),
+            ("m8[2147483647as]", "<m8[2147483647as]", 8),
+        ] {
+            for text in text.split(' ') {
+                let scalar = Scalar::parse(text).unwrap();
+                assert_eq!((scalar.to_string().as_str(), scalar.itemsize()), (expected, itemsize), "{text}");
+            }
+        }
+        let largest = Scalar::parse("U18446744073709551615").unwrap();
+        assert_eq!(largest.itemsize(), u64::MAX);
+    }
+
+    #[test]
+    fn unknown_spellings() {
+        for text in [
+            "",
+            "<",
+            "f",
+            "f1",
+            "i3",
+            "u16",
+            "c4",
+            "b2",
+            "?1",
+            "<<f8",
+            "S-1",
+            "S+5",
+            "S5x",
+            "M4",
+            "M8[]",
+            "M8[25]",
+            "M8[B]",
+            "M8[s",
+            "M8[s]]",
+            "M8[2147483648s]",
+            "M8[D/7]",
+            "f8[s]",
+            "i4,i8",
+            "3f8",
+            "<class 'bytes'>",
+            "dtype('<f8')",
+            "ü8",
+        ] {
+            let expected = format!("Malformed(descr: expected a NumPy type such as `<f8` or `|S5`, found `{text}`)");
+            assert_error(Scalar::parse(text), &expected);
+        }
+        // NumPy loads this one as a timedelta.
+        let expected = "Malformed(descr: expected a NumPy type such as `<f8` or `|S5`, found `|\\u{16}`)";
+        assert_error(Scalar::parse("|\x16"), expected);
+    }
+
+    #[test]
+    fn objects() {
+        for text in ["|O", "O", "|O8"] {
+            let expected = format!(
+                "Unsupported(descr: `{text}` is an array of Python objects, whose data is a pickle, not rows of bytes: if you \
+                 trust it, read it with np.load(allow_pickle=True) and save it with a plain dtype)"
+            );
+            assert_error(Scalar::parse(text), &expected);
         }
     }
 }
