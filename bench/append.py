@@ -188,7 +188,7 @@ def once_predecessor(path):
 
 def lines():
     """The lines of the table. Every contender gets the same rows: 512 bytes of float64, or 16 MiB of them."""
-    rows_unbuffered, rows_buffered, ours, theirs = "file.write, unbuffered", "file.write", "npygrow", "npy-append-array"
+    rows_unbuffered, rows_buffered, ours, theirs = "file.write, unbuffered", "file.write, default buffer", "npygrow", "npy-append-array"
     return [
         Line(
             "append one 512-byte row, visible to readers when it returns",
