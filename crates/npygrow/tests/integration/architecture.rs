@@ -12,8 +12,9 @@ const LAYERS: &[&[&str]] = &[
     &["element"],
     &["open"],
     &["grow"],
+    &["options"],
     &["create"],
-    &["append", "read", "view"],
+    &["append", "inspect", "read", "view"],
     &["repair"],
 ];
 
