@@ -262,7 +262,7 @@ impl Appender {
                 growing.sync()?;
                 #[cfg(feature = "std")]
                 if let Some(place) = &this.place {
-                    place.folder.sync()?;
+                    growing.storage().latch_on(place.folder.sync(), "what is durable is unknown")?;
                 }
             }
             Ok(())

@@ -121,7 +121,7 @@ impl Appender {
         let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
         let replaces = matches!(self.state, State::Pending { replaces: Some(_) });
         let mut late = match creation.finish(&place, replaces, self.options.durability)? {
-            Made::Growing(growing) => return self.made(growing),
+            Made::Growing(growing) => return self.made(growing, &place),
             Made::Late(creation) => creation,
         };
         self.stand(place.look(&self.options)?)?;
@@ -135,20 +135,27 @@ impl Appender {
                 growing.commit(rows)
             }
             _ => match late.finish(&place, true, self.options.durability)? {
-                Made::Growing(growing) => self.made(growing),
+                Made::Growing(growing) => self.made(growing, &place),
                 Made::Late(_) => Err(error!(Io, "the file appears and disappears: another program is renaming it")),
             },
         }
     }
 
-    fn made(&mut self, mut growing: Box<Growing>) -> Result<Range<u64>> {
+    fn made(&mut self, mut growing: Box<Growing>, place: &Place) -> Result<Range<u64>> {
         let rows = 0..growing.rows();
         // It was locked as it was made; this puts it on the list of what this process holds.
         acquire(growing.storage().inner(), &wait(&self.options), hold(&self.options))?;
+        // The rows exist: a handle that did not latch would append them again when the call is repeated.
+        let named = match self.options.durability {
+            Durability::Process => Ok(()),
+            _ => growing.storage().latch_on(place.folder.sync(), "commit in doubt"),
+        };
         self.remember(&growing.spec().clone());
         self.options.mode = Mode::Append;
         self.state = State::Growing(growing);
-        Ok(rows)
+        self.buffer.clear();
+        self.buffered = 0;
+        named.map(|()| rows)
     }
 }
 
