@@ -3,7 +3,7 @@
 use crate::create::{Place, Room, missing, wait};
 use crate::error::{Result, error};
 use crate::format::{Growable, Layout, MAX_HEADER_SIZE, MAX_ROWS, plain_header};
-use crate::grow::{no_room, sequence, tears};
+use crate::grow::{Durability, no_room, sequence, tears};
 use crate::open::{Found, Growth, Health, find, truncated};
 use crate::options::Options;
 use crate::storage::{BLOCK, Folder, Hold, Latched, Storage};
@@ -203,7 +203,7 @@ fn recount(storage: &mut Latched, found: &Found, rows: u64) -> Result<bool> {
         .map(|roomy| roomy.bytes)
         .or_else(|| plain_header(header.version, header.len, &spec.dtype, spec.order, &spec.shape(rows)));
     match new {
-        Some(new) if !tears(&found.bytes, &new) => {
+        Some(new) if !tears(&found.bytes, &new, Durability::Power) => {
             storage.write_all_at(0, &new)?;
             storage.sync()?;
             Ok(true)

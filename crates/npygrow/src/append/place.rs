@@ -4,8 +4,8 @@ use super::{Appender, State, unknown_dtype};
 use crate::create::{Creation, Made, Place, Room, Standing, hold, wait};
 use crate::element::Element;
 use crate::error::{Result, error};
-use crate::grow::{Dropped, Durability, Growing, tears};
-use crate::open::{Growth, Health, find};
+use crate::grow::{Dropped, Durability, Growing, Tail, tears};
+use crate::open::{Growth, find};
 use crate::options::{Mode, Options};
 use crate::storage::{Folder, Hold, Storage as _, acquire};
 use alloc::boxed::Box;
@@ -66,10 +66,14 @@ impl Appender {
             Standing::Replaceable(old) => self.state = State::Pending { replaces: Some(old) },
             Standing::Whole(mut storage, mut found) => {
                 self.options.check(&found.spec)?;
-                let durable = self.options.durability != Durability::Process;
-                let tears = matches!(&found.growth, Growth::Adoptable(ours) if tears(&found.bytes, &ours.bytes));
-                if let Some(place) = self.place.as_ref().filter(|_| durable && tears && found.health == Health::Clean) {
+                let torn = |ours: &[u8]| tears(&found.bytes, ours, self.options.durability);
+                let tears = matches!(&found.growth, Growth::Adoptable(ours) if torn(&ours.bytes));
+                if let Some(place) = self.place.as_ref().filter(|_| tears) {
+                    let tail = Tail::of(&found, self.options.on_tail)?;
+                    found.rows += tail.keep;
                     storage = place.give_room(storage, &found, Room::Auto, self.options.header_limit())?;
+                    let dropped = tail.dropped(found.layout.row_size);
+                    self.drop_also(dropped);
                     acquire(&mut *storage, &wait(&self.options), hold(&self.options))?;
                     *found = find(&*storage, self.options.header_limit())?;
                 }
