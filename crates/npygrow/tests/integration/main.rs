@@ -6,7 +6,9 @@ mod support;
 
 mod adopt;
 mod append;
-mod architecture;
+mod create;
 mod faults;
 mod headers;
+mod locks;
 mod recover;
+mod room;
