@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyRange, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
 
-use crate::convert::Mapping;
-use crate::dtype::{FsPath, order_name, range, to_numpy};
+use crate::convert::{Mapping, range};
+use crate::dtype::{FsPath, order_name, to_numpy};
 use crate::errors::raise;
 use crate::guard::Guarded;
 
@@ -177,9 +177,10 @@ impl Array {
         match (same, copy) {
             (true, Some(true)) => array.call_method0(intern!(py, "copy")),
             (true, _) => Ok(array),
-            (false, Some(false)) => {
-                Err(PyValueError::new_err(format!("{}: another dtype takes a copy, and copy=False was asked", self.path())))
-            }
+            (false, Some(false)) => Err(PyValueError::new_err(format!(
+                "{}: another dtype takes a copy, and copy=False was asked",
+                self.path()
+            ))),
             (false, _) => array.call_method1(intern!(py, "astype"), (dtype,)),
         }
     }
