@@ -65,7 +65,8 @@ impl Place {
             acquire(&mut *storage, wait, hold)?;
             // Whoever held the lock may have put another file here meanwhile.
             if self.folder.identity(&self.name)? == storage.identity()? {
-                self.folder.remove_abandoned(&self.name)?;
+                // Tidying up is a courtesy: a leftover that is another user's, say, must not keep anybody from the file.
+                let _ = self.folder.remove_abandoned(&self.name);
                 return Ok(Some(storage));
             }
         }

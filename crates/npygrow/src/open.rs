@@ -143,7 +143,7 @@ fn read_header(storage: &dyn Storage, max_header_size: u64) -> Result<Vec<u8>> {
     if got < len {
         return Err(error!(
             Malformed,
-            "the header is cut off: it takes {len} bytes, the file ends after {got}; no row was ever in it"
+            "the header is cut off: it takes {len} bytes, the file ends after {got}; no row is left to recover"
         ));
     }
     Ok(bytes)

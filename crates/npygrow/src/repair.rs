@@ -1,7 +1,7 @@
 //! Mending files: counting what is there, and making room to grow.
 
 use crate::create::{Place, Room, missing, wait};
-use crate::error::{Result, error};
+use crate::error::{Error, Result, error};
 use crate::format::{Growable, Layout, MAX_HEADER_SIZE, MAX_ROWS, plain_header};
 use crate::grow::{no_room, sequence, tears};
 use crate::open::{Found, Growth, Health, find, truncated};
@@ -89,7 +89,7 @@ pub fn recover(path: impl AsRef<Path>, options: RecoverOptions) -> Result<Recove
         plan.carry_out(&place, storage, found, options.max_header_size)?;
         Ok(recovery)
     };
-    recover().map_err(|error: crate::Error| error.at(path.display()))
+    recover().map_err(|error: Error| error.at(path.display()))
 }
 
 fn lock(path: &Path) -> Result<(Place, Box<dyn Storage>)> {
@@ -278,5 +278,5 @@ pub fn ensure_appendable(path: impl AsRef<Path>, room: Room, max_header_size: u6
         place.give_room(storage, &found, room, max_header_size)?;
         Ok(true)
     };
-    ensure().map_err(|error: crate::Error| error.at(path.display()))
+    ensure().map_err(|error: Error| error.at(path.display()))
 }
