@@ -57,7 +57,8 @@ def prepare(
 
 def _array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
     if isinstance(rows, np.ma.MaskedArray):
-        if np.ma.is_masked(rows):
+        # Records have a mask for each field.
+        if np.ascontiguousarray(np.ma.getmask(rows)).view(bool).any():
             raise MismatchError(f"{path}: a masked array has values that .npy cannot hold: append rows.filled(value)")
         rows = rows.data
     try:
@@ -106,9 +107,11 @@ def loaded(descr: str, path: str) -> _Dtype:
         raise FormatError(f"{path}: NumPy {np.__version__} on this machine has no dtype for {descr}: {error}") from error
 
 
-@functools.lru_cache(maxsize=256)
-def _loaded(descr: str) -> _Dtype:
+def _load(descr: str) -> _Dtype:
     return np.lib.format.descr_to_dtype(ast.literal_eval(descr))
+
+
+_loaded = functools.lru_cache(maxsize=256)(_load)
 
 
 def _stored(dtype: _Dtype) -> _Dtype | None:
@@ -148,7 +151,7 @@ def _check(array: _Array, target: _Dtype, path: str) -> None:
         for row, field, value in sorted(_misfits(part, checks), key=lambda found: found[0]):
             row = (done + row) // (array.size // len(array))
             raise MismatchError(
-                f"{path}: row {row} of the array does not fit: {value!r}{_in(field)} would change "
+                f"{path}: row {row} of the array does not fit: {value}{_in(field)} would change "
                 f"from dtype {array.dtype} to the file's {target}"
             )
         done += part.size
@@ -156,14 +159,15 @@ def _check(array: _Array, target: _Dtype, path: str) -> None:
 
 def _misfits(
     part: _Array, checks: list[tuple[tuple[str, ...], _Dtype, _Check]]
-) -> Iterator[tuple[int, tuple[str, ...], Any]]:
+) -> Iterator[tuple[int, tuple[str, ...], str]]:
     for field, target, check in checks:
         values = functools.reduce(lambda record, name: record[name], field, part)
         with np.errstate(all="ignore"):
             bad = check(values, target)
         if bad.any():
             first = int(bad.argmax())
-            yield first * part.size // bad.size, field, values.flat[first]
+            value = values.flat[first]
+            yield first * part.size // bad.size, field, repr(value.item()) if values.dtype.kind in "SU" else str(value)
 
 
 def _checks(
@@ -186,10 +190,8 @@ def _checks(
     elif not np.can_cast(source, target, "equiv"):
         check = _rule(source, target)
         if check is _never:
-            raise MismatchError(
-                f"{path}: expected rows of dtype {target}{_in(field)}, found {source}, whose values that cannot hold: "
-                f"cast them yourself, as rows.astype({target.str!r})"
-            )
+            text = f"{path}: expected rows of dtype {target}{_in(field)}, found {source}, which does not always fit"
+            raise MismatchError(text if target.kind == "V" else f"{text}: cast them, as by .astype({target.str!r})")
         if check is not _always:
             yield field, target, check
 

@@ -143,12 +143,18 @@ impl Open {
         Ok(self.fit.as_mut())
     }
 
-    fn facts(&self, py: Python<'_>, path: &str) -> PyResult<Facts> {
-        let dtype = self.appender.dtype().map(|dtype| to_numpy(py, dtype, path)).transpose()?;
+    fn dtype<'py>(&mut self, py: Python<'py>, path: &str) -> PyResult<Option<Bound<'py, PyArrayDescr>>> {
+        if let Some(fit) = self.fit(py, path)? {
+            return Ok(Some(fit.dtype(py)));
+        }
+        self.appender.dtype().map(|dtype| to_numpy(py, dtype, path)).transpose()
+    }
+
+    fn facts(&mut self, py: Python<'_>, path: &str) -> PyResult<Facts> {
         Ok(Facts {
+            dtype: self.dtype(py, path)?.map(Bound::unbind),
             rows: self.appender.len(),
             row_shape: self.appender.row_shape().map(<[u64]>::to_vec),
-            dtype: dtype.map(Bound::unbind),
             order: order_name(self.appender.order()),
             dropped: self.appender.dropped(),
         })
@@ -323,7 +329,7 @@ impl Appender {
     ///     The buffered rows could not be published: the error says how many are lost, and the appender is closed.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.state.lock(py)?;
-        let State::Open(open) = &*state else { return Ok(()) };
+        let State::Open(open) = &mut *state else { return Ok(()) };
         let (facts, committed) = (open.facts(py, self.path())?, open.appender.committed());
         let State::Open(open) = mem::replace(&mut *state, State::Closed(facts)) else { return Ok(()) };
         let closed = py.detach(|| open.appender.close());
@@ -421,7 +427,7 @@ impl Appender {
     }
 
     fn facts(&self, py: Python<'_>) -> PyResult<Facts> {
-        match &*self.state.lock(py)? {
+        match &mut *self.state.lock(py)? {
             State::Open(open) => open.facts(py, self.path()),
             State::Closed(facts) => Ok(facts.clone_ref(py)),
         }
@@ -432,8 +438,8 @@ impl Appender {
         static PREPARE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = rows.py();
         let raise = |error| self.interrupt.raise(error);
+        let dtype = open.dtype(py, self.path())?;
         let appender = &mut open.appender;
-        let dtype = appender.dtype().map(|dtype| to_numpy(py, dtype, self.path())).transpose()?;
         let row_shape = appender.row_shape().map(|shape| PyTuple::new(py, shape)).transpose()?;
         let arguments = (rows, self.path(), dtype, row_shape, order_name(appender.order()), self.exact);
         let (count, descr, row_shape, blocks): (u64, String, Vec<u64>, Bound<'_, PyIterator>) =
@@ -456,9 +462,8 @@ impl Appender {
 impl Drop for Appender {
     /// Publishes what an unclosed appender holds, if it can, and warns. In a forked child it does neither.
     fn drop(&mut self) {
-        let forked = self.state.is_forked();
         let Some(State::Open(open)) = self.state.last() else { return };
-        if forked {
+        if self.state.is_forked() {
             return;
         }
         // Without an interpreter to warn in, dropping it publishes as well.
@@ -479,7 +484,8 @@ impl Drop for Appender {
 }
 
 fn sizes(shape: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
-    shape.extract().map(|size| vec![size]).or_else(|_: PyErr| shape.extract())
+    let sizes = shape.extract().map(|size| vec![size]).or_else(|_: PyErr| shape.extract());
+    sizes.map_err(|_| PyValueError::new_err(format!("row_shape must be a size or a tuple of sizes, not {shape:?}")))
 }
 
 fn timeout(seconds: f64) -> PyResult<Duration> {

@@ -39,6 +39,11 @@ impl Fit {
         })
     }
 
+    /// The file's dtype.
+    pub(crate) fn dtype<'py>(&self, py: Python<'py>) -> Bound<'py, PyArrayDescr> {
+        self.dtype.bind(py).clone()
+    }
+
     pub(crate) fn row_size(&self) -> u64 {
         self.row_size as u64
     }
