@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(version(&fields("é", 3), MAX_HEADER_SIZE).unwrap(), 1);
         assert_eq!(version(&fields("Ж", 3), MAX_HEADER_SIZE).unwrap(), 3);
         assert_eq!(version(&fields("é", 4000), 100_000).unwrap(), 2);
-        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: raise it if you trust where it comes from)";
+        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: raise it if you trust its source)";
         assert_error(version(&fields("é", 4000), MAX_HEADER_SIZE), expected);
 
         let plain = "<f8".parse().unwrap();

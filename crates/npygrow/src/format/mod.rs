@@ -1,6 +1,7 @@
 //! The bytes of an `.npy` header and the arithmetic of its rows. Pure: nothing here does I/O.
 
 mod count;
+mod descr;
 mod dtype;
 mod growable;
 mod layout;
