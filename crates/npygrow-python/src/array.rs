@@ -177,9 +177,10 @@ impl Array {
         match (same, copy) {
             (true, Some(true)) => array.call_method0(intern!(py, "copy")),
             (true, _) => Ok(array),
-            (false, Some(false)) => {
-                Err(PyValueError::new_err(format!("{}: another dtype takes a copy, and copy=False was asked", self.path())))
-            }
+            (false, Some(false)) => Err(PyValueError::new_err(format!(
+                "{}: another dtype takes a copy, and copy=False was asked",
+                self.path()
+            ))),
             (false, _) => array.call_method1(intern!(py, "astype"), (dtype,)),
         }
     }

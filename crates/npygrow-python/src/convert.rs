@@ -21,7 +21,12 @@ pub(crate) struct Fit {
 }
 
 impl Fit {
-    pub(crate) fn new(dtype: &Bound<'_, PyArrayDescr>, row_shape: &[u64], row_size: u64, order: Order) -> PyResult<Self> {
+    pub(crate) fn new(
+        dtype: &Bound<'_, PyArrayDescr>,
+        row_shape: &[u64],
+        row_size: u64,
+        order: Order,
+    ) -> PyResult<Self> {
         Ok(Self {
             seen: dtype.clone().unbind(),
             dtype: dtype.clone().unbind(),
@@ -93,7 +98,8 @@ impl Mapping {
         let len = isize::try_from(bytes.len())?;
         // SAFETY: `view` is the interpreter's to fill. The bytes lie where they are as long as this object lives, to
         // which the call takes a reference; it refuses whoever asks to write.
-        let done = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast(), len, 1, flags) };
+        let done =
+            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast(), len, 1, flags) };
         if done == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }

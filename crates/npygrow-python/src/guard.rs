@@ -5,9 +5,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use std::ops::{Deref, DerefMut};
-use std::{mem, process};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::{mem, process};
 
 use crate::errors::LatchedError;
 

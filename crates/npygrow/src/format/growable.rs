@@ -2,7 +2,7 @@
 
 use super::count::CountField;
 #[cfg(feature = "std")]
-use super::dtype::Tuple;
+use super::descr::Tuple;
 use super::preamble::{Header, MAGIC, MAX_NDIM, MAX_ROWS, text_start};
 use super::{Dtype, Order};
 use crate::error::{Result, error};
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(version(&fields("é", 3), MAX_HEADER_SIZE).unwrap(), 1);
         assert_eq!(version(&fields("Ж", 3), MAX_HEADER_SIZE).unwrap(), 3);
         assert_eq!(version(&fields("é", 4000), 100_000).unwrap(), 2);
-        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: raise it if you trust where it comes from)";
+        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: raise it if you trust its source)";
         assert_error(version(&fields("é", 4000), MAX_HEADER_SIZE), expected);
 
         let plain = "<f8".parse().unwrap();
