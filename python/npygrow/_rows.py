@@ -17,7 +17,7 @@ from .errors import FormatError, MismatchError
 
 _Array = np.ndarray[Any, Any]
 _Dtype = np.dtype[Any]
-_Check = Callable[[_Array, _Dtype], _Array]
+_Check = Callable[[_Array, _Dtype], Any]
 
 BLOCK = 4 << 20
 """Bytes handed over at a time."""
@@ -28,16 +28,16 @@ _CHECKED = 256 << 10
 
 def prepare(
     rows: Any, path: str, dtype: _Dtype | None, row_shape: tuple[int, ...] | None, order: str, exact: bool
-) -> tuple[_Dtype, str, tuple[int, ...], Iterator[_Array]]:
+) -> tuple[int, str, tuple[int, ...], Iterator[_Array]]:
     """Checks `rows` against a file, of which `dtype` and `row_shape` may not be settled yet.
 
-    Returns the file's dtype, its descr when this settled it, the row shape and the blocks to write: one-dimensional
-    uint8 arrays, each valid until the next is asked for.
+    Returns the number of rows, the file's descr where this settles it, the row shape and the blocks to write:
+    one-dimensional uint8 arrays, each valid until the next is asked for.
     """
     array = _array(rows, path, dtype)
     shape = array.shape[1:] if order == "C" else array.shape[:-1]
     if row_shape is not None and shape != row_shape:
-        raise MismatchError(_wrong_shape(array, path, row_shape, order))
+        raise MismatchError(_wrong_shape(array, path, row_shape, shape, order))
     descr = ""
     if dtype is None:
         descr, dtype = settle(array.dtype, path, stacklevel=2)
@@ -52,7 +52,7 @@ def prepare(
                 f"cast them first, or open with casting='checked'"
             )
         _check(array, dtype, path)
-    return dtype, descr, shape, _blocks(array, dtype)
+    return len(array), descr, shape, _blocks(array, dtype)
 
 
 def _array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
@@ -72,12 +72,11 @@ def _array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
     return array
 
 
-def _wrong_shape(array: _Array, path: str, row_shape: tuple[int, ...], order: str) -> str:
-    sizes = ("n", *map(str, row_shape)) if order == "C" else (*map(str, row_shape), "n")
-    text = f"{path}: expected an array of shape ({', '.join(sizes)}{',' * (len(sizes) == 1)}), found {array.shape}"
+def _wrong_shape(array: _Array, path: str, row_shape: tuple[int, ...], shape: tuple[int, ...], order: str) -> str:
+    text = f"{path}: expected rows of shape {row_shape}, found an array of shape {array.shape}"
     if array.shape == row_shape:
-        return f"{text}: append one row as {'row[None]' if order == 'C' else 'row[..., None]'}"
-    return text
+        return f"{text}, which is one row: append {'row[None]' if order == 'C' else 'row[..., None]'}"
+    return f"{text}, whose rows have shape {shape}"
 
 
 # Which dtype goes into a file.
@@ -225,39 +224,39 @@ def _rule(source: _Dtype, target: _Dtype) -> _Check:
     return _never
 
 
-def _always(values: _Array, target: _Dtype) -> _Array:
+def _always(values: _Array, target: _Dtype) -> Any:
     return np.zeros(values.shape, bool)
 
 
-def _never(values: _Array, target: _Dtype) -> _Array:
+def _never(values: _Array, target: _Dtype) -> Any:
     return np.ones(values.shape, bool)
 
 
-def _outside(values: _Array, target: _Dtype) -> _Array:
+def _outside(values: _Array, target: _Dtype) -> Any:
     limits = np.iinfo(target)
     return (values < limits.min) | (values > limits.max)
 
 
-def _inexact(values: _Array, target: _Dtype) -> _Array:
+def _inexact(values: _Array, target: _Dtype) -> Any:
     cast = values.astype(target).real
     # Processors disagree on what becomes of a float just past the integers' end.
     past = cast >= 2.0 ** (8 * values.itemsize - (values.dtype.kind == "i"))
     return past | (cast.astype(values.dtype) != values)
 
 
-def _infinite(values: _Array, target: _Dtype) -> _Array:
+def _infinite(values: _Array, target: _Dtype) -> Any:
     return np.isfinite(values) & ~np.isfinite(values.astype(target))
 
 
-def _changed(values: _Array, target: _Dtype) -> _Array:
+def _changed(values: _Array, target: _Dtype) -> Any:
     return values.astype(target) != values
 
 
-def _not_ascii(values: _Array, target: _Dtype) -> _Array:
+def _not_ascii(values: _Array, target: _Dtype) -> Any:
     return (np.ascontiguousarray(values)[..., None].view("u1") > 127).any(axis=-1)
 
 
-def _out_of_time(values: _Array, target: _Dtype) -> _Array:
+def _out_of_time(values: _Array, target: _Dtype) -> Any:
     back = values.astype(target).astype(values.dtype)
     return (back != values) & ~np.isnat(values)
 

@@ -13,8 +13,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::convert::Fit;
-use crate::dtype::{FsPath, ORDERS, order_name, range, to_numpy, to_stored, word};
+use crate::convert::{Fit, range};
+use crate::dtype::{FsPath, ORDERS, order_name, to_numpy, to_stored, word};
 use crate::errors::raise;
 use crate::guard::Guarded;
 
@@ -383,7 +383,11 @@ impl Appender {
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(usize::try_from(self.facts(py)?.rows)?)
+        let rows = match &*self.state.lock(py)? {
+            State::Open(open) => open.appender.len(),
+            State::Closed(facts) => facts.rows,
+        };
+        Ok(usize::try_from(rows)?)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -460,11 +464,12 @@ impl Drop for Appender {
         // Without an interpreter to warn in, dropping it publishes as well.
         Python::try_attach(|py| {
             let raised = PyErr::take(py);
+            let path = self.path().into_bound_py_any(py).ok();
             let closed = py.detach(|| open.appender.close()).map_err(|error| self.interrupt.raise(error));
             let text = format!("unclosed appender {:?}: close it, or use it in a with block", self.path());
             let warned = warn(py, &py.get_type::<PyResourceWarning>(), text);
             for error in [closed, warned].into_iter().filter_map(Result::err) {
-                error.write_unraisable(py, None);
+                error.write_unraisable(py, path.as_ref());
             }
             if let Some(raised) = raised {
                 raised.restore(py);
