@@ -102,13 +102,12 @@ fn lay_out(
         return None;
     }
 
+    let size = u32::try_from(len - text_start).ok().filter(|&size| version > 1 || size <= u16::MAX.into())?;
+
     let mut bytes = vec![b' '; len];
     bytes[..6].copy_from_slice(&MAGIC);
     bytes[6..8].copy_from_slice(&[version, 0]);
-    match version {
-        1 => bytes[8..10].copy_from_slice(&u16::try_from(len - text_start).ok()?.to_le_bytes()),
-        _ => bytes[8..12].copy_from_slice(&u32::try_from(len - text_start).ok()?.to_le_bytes()),
-    }
+    bytes[8..text_start].copy_from_slice(&size.to_le_bytes()[..text_start - 8]);
     bytes[text_start..start].copy_from_slice(&left);
     bytes[end..end + right.len()].copy_from_slice(right.as_bytes());
     bytes[len - 1] = b'\n';
@@ -209,7 +208,8 @@ mod tests {
         assert_eq!(version(&fields("é", 3), MAX_HEADER_SIZE).unwrap(), 1);
         assert_eq!(version(&fields("Ж", 3), MAX_HEADER_SIZE).unwrap(), 3);
         assert_eq!(version(&fields("é", 4000), 100_000).unwrap(), 2);
-        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: raise it if you trust its source)";
+        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: \
+                        raise it if you trust its source)";
         assert_error(version(&fields("é", 4000), MAX_HEADER_SIZE), expected);
 
         let plain = "<f8".parse().unwrap();
@@ -243,6 +243,11 @@ mod tests {
         assert_eq!(header.count.max_rows(), 9_999_999_999);
         assert_eq!(&header.bytes[59..], b" 'shape': (         0,), }    \n");
         assert_eq!(within(10_000_000_000), None);
-        assert_eq!(Growable::within(1, 90, &"[('Ж', '<f8')]".parse().unwrap(), Order::C, &[], 0), None);
+        assert_eq!(Growable::within(1, u64::MAX, &dtype, Order::C, &[], 0), None);
+        // Three more before it leave 7, which is too few.
+        let longer = "[('abcd', '<f8')]".parse().unwrap();
+        assert_eq!(Growable::within(1, 90, &longer, Order::C, &[], 0), None);
+        // A name that a version 1 header can only spell with an escape.
+        assert_eq!(Growable::within(1, 128, &"[('Ж', '<f8')]".parse().unwrap(), Order::C, &[], 0), None);
     }
 }
