@@ -30,7 +30,7 @@ impl fmt::Display for Descr<'_> {
 }
 
 /// Numbers as Python prints a tuple of them.
-struct Tuple<'a>(&'a [u64]);
+pub(crate) struct Tuple<'a>(pub(crate) &'a [u64]);
 
 impl fmt::Display for Tuple<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

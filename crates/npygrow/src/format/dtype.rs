@@ -110,6 +110,11 @@ impl Dtype {
         }
     }
 
+    /// A number of `size` bytes in this machine's byte order; `kind` is NumPy's letter.
+    pub(crate) fn native(kind: char, size: u64) -> Dtype {
+        Dtype { kind: Kind::Scalar(Scalar::native(kind, size)), itemsize: size }
+    }
+
     fn scalar(scalar: Scalar) -> Result<Dtype> {
         Ok(Dtype { kind: Kind::Scalar(scalar), itemsize: within_limit(Some(scalar.itemsize()))? })
     }

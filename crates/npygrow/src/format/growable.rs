@@ -1,6 +1,8 @@
 //! Headers with room: one layout for new files and for adopted ones.
 
 use super::count::CountField;
+#[cfg(feature = "std")]
+use super::descr::Tuple;
 use super::preamble::{Header, MAGIC, MAX_NDIM, MAX_ROWS, text_start};
 use super::{Dtype, Order};
 use crate::error::{Result, error};
@@ -87,8 +89,7 @@ fn lay_out(
     let left = encode(version, &left)?;
     let right = format!("{after}), }}");
 
-    let text_start = text_start(version);
-    let start = text_start + left.len();
+    let start = text_start(version) + left.len();
     let rest = right.len() + 1;
     let mut end = (start + COLUMNS).next_multiple_of(16);
     let len = match len {
@@ -102,21 +103,40 @@ fn lay_out(
         return None;
     }
 
-    let size = u32::try_from(len - text_start).ok().filter(|&size| version > 1 || size <= u16::MAX.into())?;
-
-    let mut bytes = vec![b' '; len];
-    bytes[..6].copy_from_slice(&MAGIC);
-    bytes[6..8].copy_from_slice(&[version, 0]);
-    bytes[8..text_start].copy_from_slice(&size.to_le_bytes()[..text_start - 8]);
-    bytes[text_start..start].copy_from_slice(&left);
+    let mut bytes = blank(version, len)?;
+    bytes[text_start(version)..start].copy_from_slice(&left);
     bytes[end..end + right.len()].copy_from_slice(right.as_bytes());
-    bytes[len - 1] = b'\n';
     let count = CountField::blank(&bytes, start, end);
     if rows > count.max_rows() {
         return None;
     }
     bytes[end - 16..end].copy_from_slice(&count.block(rows));
     Some(Growable { bytes, count })
+}
+
+/// A header without its text: spaces, closed by a newline. `None` when the version cannot say so great a length.
+fn blank(version: u8, len: usize) -> Option<Vec<u8>> {
+    let start = text_start(version);
+    let size = u32::try_from(len.checked_sub(start)?).ok().filter(|&size| version > 1 || size <= u16::MAX.into())?;
+    let mut bytes = vec![b' '; len];
+    bytes[..6].copy_from_slice(&MAGIC);
+    bytes[6..8].copy_from_slice(&[version, 0]);
+    bytes[8..start].copy_from_slice(&size.to_le_bytes()[..start - 8]);
+    *bytes.last_mut()? = b'\n';
+    Some(bytes)
+}
+
+/// A header without room, in exactly `len` bytes; `None` when its text does not fit.
+#[cfg(feature = "std")]
+pub(crate) fn plain_header(version: u8, len: u64, dtype: &Dtype, order: Order, shape: &[u64]) -> Option<Vec<u8>> {
+    let fortran_order = if order == Order::F { "True" } else { "False" };
+    let shape = Tuple(shape);
+    let text = format!("{{'descr': {}, 'fortran_order': {fortran_order}, 'shape': {shape}, }}", dtype.descr());
+    let text = encode(version, &text)?;
+    let mut bytes = blank(version, usize::try_from(len).ok()?)?;
+    let room = bytes.len().checked_sub(1)?;
+    bytes.get_mut(text_start(version)..room)?.get_mut(..text.len())?.copy_from_slice(&text);
+    Some(bytes)
 }
 
 fn encode(version: u8, text: &str) -> Option<Vec<u8>> {

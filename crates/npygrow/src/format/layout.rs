@@ -29,7 +29,7 @@ const MAX_BYTES: u64 = i64::MAX as u64;
 /// Where rows lie in a file, in bytes.
 ///
 /// ```
-/// let layout = npygrow::Layout::new(128, &"<f4".parse()?, &[2, 3])?;
+/// let layout = npygrow::format::Layout::new(128, &"<f4".parse()?, &[2, 3])?;
 /// assert_eq!((layout.data_start, layout.row_size), (128, 24));
 /// assert_eq!(layout.end(10)?, 368);
 /// assert_eq!(layout.rows_in(50), (2, 2));

@@ -10,8 +10,11 @@ mod preamble;
 mod scalar;
 
 pub use count::{CountField, Patch};
+pub(crate) use descr::Tuple;
 pub use dtype::{Dtype, Field};
 pub use growable::Growable;
+#[cfg(feature = "std")]
+pub(crate) use growable::plain_header;
 pub use layout::{Layout, Order, join_shape, split_shape};
 pub use literal::Note;
 pub use preamble::{Header, MAGIC, MAX_HEADER_SIZE, MAX_NDIM, MAX_ROWS, PREFIX, looks_like};

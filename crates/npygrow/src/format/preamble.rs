@@ -25,7 +25,7 @@ pub const MAX_NDIM: usize = 64;
 /// What a file says it is.
 ///
 /// ```
-/// use npygrow::{Growable, Header, MAX_HEADER_SIZE, Order};
+/// use npygrow::format::{Growable, Header, MAX_HEADER_SIZE, Order};
 ///
 /// let file = Growable::new(&"<f8".parse()?, Order::C, &[3], 12, MAX_HEADER_SIZE)?.bytes;
 /// assert_eq!(Header::len_from(&file[..12], MAX_HEADER_SIZE)?, 128);

@@ -25,6 +25,16 @@ impl Scalar {
         Scalar { byte_order: '|', kind: 'V', size, unit: None }
     }
 
+    /// A number in this machine's byte order.
+    pub(super) const fn native(kind: char, size: u64) -> Scalar {
+        let byte_order = match size {
+            1 => '|',
+            _ if cfg!(target_endian = "big") => '>',
+            _ => '<',
+        };
+        Scalar { byte_order, kind, size, unit: None }
+    }
+
     /// Reads a spelling. No mark, `=` and `|` mean little-endian where bytes have an order: NumPy resolves `=` before
     /// it writes, on big-endian machines too. `f12` and `c24` (32-bit x86) are taken: they are only bytes here.
     pub(super) fn parse(text: &str) -> Result<Scalar> {

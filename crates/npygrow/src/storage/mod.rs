@@ -5,23 +5,31 @@ mod latched;
 mod memory;
 
 #[cfg(feature = "std")]
+mod directory;
+#[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
 mod folder;
 #[cfg(feature = "std")]
 mod lock;
+#[cfg(feature = "std")]
+mod sys;
+#[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
+mod word;
 
 pub(crate) use latched::Latched;
 pub use memory::Memory;
 
 #[cfg(feature = "std")]
+pub use directory::Directory;
+#[cfg(feature = "std")]
 pub use file::File;
 #[cfg(feature = "std")]
-pub use folder::{Directory, Folder, Temp};
+pub use folder::{Folder, Temp};
 #[cfg(feature = "std")]
-pub(crate) use lock::acquire;
+pub(crate) use lock::{Hold, Wait, acquire};
 
-use crate::error::Result;
+use crate::error::{Result, error};
 use alloc::vec;
 use core::any::Any;
 
@@ -42,6 +50,11 @@ pub trait Storage: Any + Send {
     /// The length in bytes.
     fn len(&self) -> Result<u64>;
 
+    /// Whether it holds no bytes.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
     /// Reads into `buf` from `offset` and says how many bytes it got: fewer than asked only at the end, then 0.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize>;
 
@@ -59,6 +72,45 @@ pub trait Storage: Any + Send {
     /// Makes every byte written so far, and the length, survive a power cut. A failure is final: what is durable is then
     /// unknown, and a second try may succeed without cause.
     fn sync(&mut self) -> Result<()>;
+
+    /// Reads into `buf` from `offset` until it is full or the storage ends, and says how many bytes that were.
+    fn read_up_to(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.read_at(offset + done as u64, &mut buf[done..])? {
+                0 => break,
+                got => done += got,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Fills `buf` from `offset`, or says where the storage ended.
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let (wanted, got) = (buf.len(), self.read_up_to(offset, buf)?);
+        if got == wanted {
+            return Ok(());
+        }
+        Err(error!(Io, "expected {wanted} bytes at offset {offset}, found {got}: the file ends there"))
+    }
+
+    /// Writes all of `bytes` at `offset`, going on after every short write.
+    fn write_all_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.write_at(offset + done as u64, &bytes[done..])? {
+                0 => {
+                    return Err(error!(
+                        Io,
+                        "wrote {done} of {} bytes at offset {offset}, then nothing more",
+                        bytes.len()
+                    ));
+                }
+                written => done += written,
+            }
+        }
+        Ok(())
+    }
 
     /// Copies `len` bytes of `from` to `offset` and says how many it copied: fewer only where `from` ends.
     fn copy_from(&mut self, from: &dyn Storage, from_offset: u64, offset: u64, len: u64) -> Result<u64> {
@@ -82,8 +134,8 @@ pub trait Storage: Any + Send {
         Ok(())
     }
 
-    /// Takes the lock of the one appender; `false` when another handle holds it. Storage that only one handle can reach
-    /// needs none.
+    /// Takes the lock of the one appender; `false` when another handle holds it, `true` also when this one already does.
+    /// Storage that only one handle can reach needs none.
     fn try_lock(&mut self) -> Result<bool> {
         Ok(true)
     }
@@ -93,7 +145,7 @@ pub trait Storage: Any + Send {
         self.try_lock()
     }
 
-    /// Gives the lock back. A no-op without it.
+    /// Gives the lock back. A no-op without it, and in a fork: the lock is the process's that took it.
     fn unlock(&mut self) -> Result<()> {
         Ok(())
     }
@@ -122,10 +174,7 @@ fn copy_through_memory<S: Storage + ?Sized>(
         if got == 0 {
             break;
         }
-        let mut written = 0;
-        while written < got {
-            written += to.write_at(offset + done + written as u64, &block[written..got])?;
-        }
+        to.write_all_at(offset + done, &block[..got])?;
         done += got as u64;
     }
     Ok(done)

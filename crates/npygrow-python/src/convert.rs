@@ -1,0 +1,105 @@
+//! Where NumPy's memory becomes bytes and a mapping becomes NumPy's memory: the one file with `unsafe`.
+#![allow(unsafe_code)]
+
+use npygrow::{Order, View};
+use numpy::npyffi::{self, PyArrayObject, npy_intp};
+use numpy::{PyArrayDescr, PyArrayDescrMethods};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ffi::c_int;
+use std::ptr::NonNull;
+use std::slice;
+
+/// The rows that are already the file's bytes: an exact ndarray of its dtype, row shape and order.
+pub(crate) struct Fit {
+    dtype: Py<PyArrayDescr>,
+    /// The last dtype object found to be equivalent: kept alive, so that its address stays its own.
+    seen: Py<PyArrayDescr>,
+    row_shape: Vec<npy_intp>,
+    row_size: usize,
+    order: Order,
+}
+
+impl Fit {
+    pub(crate) fn new(
+        dtype: &Bound<'_, PyArrayDescr>,
+        row_shape: &[u64],
+        row_size: u64,
+        order: Order,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            seen: dtype.clone().unbind(),
+            dtype: dtype.clone().unbind(),
+            row_shape: row_shape.iter().map(|&size| npy_intp::try_from(size)).collect::<Result<_, _>>()?,
+            row_size: usize::try_from(row_size)?,
+            order,
+        })
+    }
+
+    pub(crate) fn row_size(&self) -> u64 {
+        self.row_size as u64
+    }
+
+    /// How many rows `rows` are, and their bytes, if they can be written as they are.
+    #[inline]
+    pub(crate) fn bytes<'a>(&mut self, rows: &'a Bound<'_, PyAny>) -> Option<(u64, &'a [u8])> {
+        let py = rows.py();
+        // SAFETY: attached. A subclass may mean other things by its memory (a mask, for one), so only ndarray itself
+        // passes, whose instances start with these fields in every NumPy since 1.7.
+        let array = unsafe {
+            if npyffi::PyArray_CheckExact(py, rows.as_ptr()) == 0 {
+                return None;
+            }
+            &(*rows.as_ptr().cast::<PyArrayObject>()).fields
+        };
+        let descr = array.descr.cast();
+        // SAFETY: an array's descr is never null, is a dtype, and lives as long as the array; attached.
+        let descr = unsafe { Bound::ref_from_ptr(py, &descr).cast_unchecked::<PyArrayDescr>() };
+        if !descr.is(&self.seen) {
+            if !descr.is_equiv_to(self.dtype.bind(py)) {
+                return None;
+            }
+            self.seen = descr.clone().unbind();
+        }
+        let ndim = usize::try_from(array.nd).ok()?;
+        // SAFETY: `dimensions` holds `nd` sizes; it may be null without any.
+        let shape = if ndim == 0 { return None } else { unsafe { slice::from_raw_parts(array.dimensions, ndim) } };
+        let (contiguous, (rows, row_shape)) = match self.order {
+            Order::C => (npyffi::NPY_ARRAY_C_CONTIGUOUS, shape.split_first()?),
+            Order::F => (npyffi::NPY_ARRAY_F_CONTIGUOUS, shape.split_last()?),
+        };
+        if array.flags & contiguous == 0 || row_shape != self.row_shape {
+            return None;
+        }
+        let count = usize::try_from(*rows).ok()?;
+        let len = count.checked_mul(self.row_size)?;
+        let data = NonNull::new(array.data.cast::<u8>())?;
+        // SAFETY: a contiguous array of these dimensions and this item size owns `len` bytes from `data` on, and the
+        // caller's reference keeps it: NumPy resizes no array that has another reference. Another thread may write
+        // into it meanwhile, as during any call that lets go of the interpreter: these bytes are only ever copied,
+        // to a file or a buffer, and nothing is concluded from their values.
+        Some((count as u64, unsafe { slice::from_raw_parts(data.as_ptr(), len) }))
+    }
+}
+
+/// What every array over a mapping keeps alive: the buffer protocol's owner of the bytes.
+#[pyclass(frozen, module = "npygrow._native")]
+pub(crate) struct Mapping(pub(crate) View);
+
+#[pymethods]
+impl Mapping {
+    /// Hands out the mapped bytes, read-only.
+    ///
+    /// # Safety
+    ///
+    /// Called by the interpreter alone, with a `view` to fill.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let bytes = slf.get().0.bytes();
+        let len = isize::try_from(bytes.len())?;
+        // SAFETY: `view` is the interpreter's to fill. The bytes lie where they are as long as this object lives, to
+        // which the call takes a reference; it refuses whoever asks to write.
+        let done =
+            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast(), len, 1, flags) };
+        if done == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}

@@ -1,0 +1,235 @@
+//! The verbs that work on a path.
+
+use npygrow::{Health, RecoverOptions, Room, Tail};
+use pyo3::exceptions::PyNotImplementedError;
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyTuple};
+use std::ffi::OsString;
+
+use crate::dtype::{FsPath, order_name, to_numpy, word};
+use crate::errors::raise;
+
+const TAILS: [(&str, Tail); 2] = [("keep", Tail::Keep), ("drop", Tail::Drop)];
+const LAYOUTS: [(&str, Room); 3] = [("auto", Room::Auto), ("compact", Room::Compact), ("fast", Room::Fast)];
+
+/// Says what a file is and whether it is well. Changes nothing and takes no lock.
+///
+/// Parameters
+/// ----------
+/// path : str, bytes or os.PathLike
+///     The file.
+/// max_header_size : int
+///     Refuse longer headers, as `numpy.load` does.
+///
+/// Returns
+/// -------
+/// Report
+///
+/// Raises
+/// ------
+/// FormatError
+///     Its header cannot be read.
+///
+/// Examples
+/// --------
+/// >>> import os, tempfile
+/// >>> import numpy as np, npygrow as ng
+/// >>> path = os.path.join(tempfile.mkdtemp(), "pose.npy")
+/// >>> np.save(path, np.zeros((2, 3)))
+/// >>> report = ng.inspect(path)
+/// >>> report.rows, report.health
+/// (2, 'clean')
+#[pyfunction]
+#[pyo3(signature = (path, *, max_header_size=10_000))]
+pub(crate) fn inspect(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Bound<'_, PyAny>> {
+    let report = py.detach(|| npygrow::inspect(&path.0, max_header_size)).map_err(raise)?;
+    let (health, tail_rows, tail_bytes, torn_bytes) = match report.health {
+        Health::Clean => ("clean", 0, 0, 0),
+        Health::Tail { rows, bytes } => ("tail", rows, bytes, 0),
+        Health::Truncated { torn, .. } => ("truncated", 0, 0, torn),
+        Health::Sequence => ("sequence", 0, 0, 0),
+        other => return Err(pyo3::exceptions::PyNotImplementedError::new_err(format!("{other:?}"))),
+    };
+    let path = path.text();
+    let fields = [
+        ("dtype", to_numpy(py, &report.dtype, &path)?.into_any()),
+        ("path", path.into_pyobject(py)?.into_any()),
+        ("order", order_name(report.order).into_pyobject(py)?.into_any()),
+        ("shape", PyTuple::new(py, report.shape)?.into_any()),
+        ("version", report.version.into_pyobject(py)?.into_any()),
+        ("header_len", report.header_len.into_pyobject(py)?.into_any()),
+        ("room", report.room.into_pyobject(py)?.into_any()),
+        ("ours", report.ours.into_pyobject(py)?.to_owned().into_any()),
+        ("rows", report.rows.into_pyobject(py)?.into_any()),
+        ("rows_on_disk", report.rows_on_disk.into_pyobject(py)?.into_any()),
+        ("row_size", report.row_size.into_pyobject(py)?.into_any()),
+        ("file_size", report.file_size.into_pyobject(py)?.into_any()),
+        ("health", health.into_pyobject(py)?.into_any()),
+        ("tail_rows", tail_rows.into_pyobject(py)?.into_any()),
+        ("tail_bytes", tail_bytes.into_pyobject(py)?.into_any()),
+        ("torn_bytes", torn_bytes.into_pyobject(py)?.into_any()),
+        ("notes", PyTuple::new(py, report.notes)?.into_any()),
+        ("advice", report.advice.into_pyobject(py)?.into_any()),
+    ];
+    py.import("npygrow.reports")?.getattr("Report")?.call((), Some(&fields.into_py_dict(py)?))
+}
+
+/// Makes the header count what the file holds, so that every reader can read it and rows can be appended.
+///
+/// Everything is on the disk when it returns. A file that is well is left alone.
+///
+/// Parameters
+/// ----------
+/// filename : str, bytes or os.PathLike
+///     The file.
+/// zerofill_incomplete : bool
+///     Complete a torn last row with zero bytes instead of cutting it.
+/// tail : {"keep", "drop"}
+///     Make rows of what follows the last counted row, or cut it.
+/// max_header_size : int
+///     Refuse longer headers, as `numpy.load` does.
+///
+/// Returns
+/// -------
+/// Recovery
+///
+/// Raises
+/// ------
+/// LockedError
+///     An appender holds the file.
+/// FormatError
+///     Its header cannot be read, or it is several arrays in one file.
+///
+/// Examples
+/// --------
+/// >>> import os, tempfile
+/// >>> import numpy as np, npygrow as ng
+/// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+/// >>> np.save(path, np.arange(10, dtype="u2"))
+/// >>> os.truncate(path, os.path.getsize(path) - 5)
+/// >>> recovery = ng.recover(path)
+/// >>> recovery.rows, recovery.lost, recovery.cut
+/// (7, 3, 1)
+#[pyfunction]
+#[pyo3(signature = (filename, zerofill_incomplete=false, *, tail="keep", max_header_size=10_000))]
+pub(crate) fn recover<'py>(
+    py: Python<'py>,
+    filename: FsPath,
+    zerofill_incomplete: bool,
+    tail: &str,
+    max_header_size: u64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let options = RecoverOptions { zerofill_incomplete, tail: word("tail", tail, &TAILS)?, max_header_size };
+    let done = py.detach(|| npygrow::recover(&filename.0, options)).map_err(raise)?;
+    let fields = [
+        ("rows_before", done.rows_before),
+        ("rows", done.rows),
+        ("from_tail", done.from_tail),
+        ("zero_rows", done.zero_rows),
+        ("zero_run", done.zero_run),
+        ("lost", done.lost),
+        ("cut", done.cut),
+        ("filled", done.filled),
+    ];
+    let path = filename.text();
+    py.import("npygrow.reports")?.getattr("Recovery")?.call((path,), Some(&fields.into_py_dict(py)?))
+}
+
+/// Makes sure that rows can be appended to a file as long as it lives.
+///
+/// A file whose header lacks room is replaced by a copy with room; mode, owner and times are kept, symbolic links are
+/// followed, and a crash leaves the old file or the new one.
+///
+/// Parameters
+/// ----------
+/// filename : str, bytes or os.PathLike
+///     The file.
+/// inplace : bool
+///     Move the rows within the file, for a disk too full for a copy. Not implemented yet.
+/// layout : {"auto", "compact", "fast"}
+///     "compact" copies the rows; "fast" shares their blocks where the file system can, and makes the header 4096 bytes
+///     longer; "auto" does that for files of 256 MiB and more.
+/// max_header_size : int
+///     Refuse longer headers, as `numpy.load` does.
+///
+/// Returns
+/// -------
+/// bool
+///     True: it is appendable now.
+///
+/// Raises
+/// ------
+/// LockedError
+///     An appender holds the file.
+/// NeedsRecoveryError, NotAppendableError, FormatError
+///     It is broken, has no axis to grow along, or cannot be read.
+///
+/// Examples
+/// --------
+/// >>> import os, tempfile
+/// >>> import numpy as np, npygrow as ng
+/// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+/// >>> np.save(path, np.arange(10))
+/// >>> ng.ensure_appendable(path)
+/// True
+#[pyfunction]
+#[pyo3(signature = (filename, inplace=false, *, layout="auto", max_header_size=10_000))]
+pub(crate) fn ensure_appendable(
+    py: Python<'_>,
+    filename: FsPath,
+    inplace: bool,
+    layout: &str,
+    max_header_size: u64,
+) -> PyResult<bool> {
+    if inplace {
+        return Err(PyNotImplementedError::new_err(format!(
+            "{}: inplace=True is not there yet: call ensure_appendable(filename), which makes a copy beside the file first",
+            filename.text()
+        )));
+    }
+    let room = word("layout", layout, &LAYOUTS)?;
+    py.detach(|| npygrow::ensure_appendable(&filename.0, room, max_header_size)).map_err(raise)?;
+    Ok(true)
+}
+
+/// Whether rows can be appended to a file as it is.
+///
+/// Parameters
+/// ----------
+/// filename : str, bytes or os.PathLike
+///     The file.
+/// max_header_size : int
+///     Refuse longer headers, as `numpy.load` does.
+///
+/// Returns
+/// -------
+/// bool
+#[pyfunction]
+#[pyo3(signature = (filename, *, max_header_size=10_000))]
+pub(crate) fn is_appendable(py: Python<'_>, filename: FsPath, max_header_size: u64) -> PyResult<bool> {
+    py.detach(|| npygrow::is_appendable(&filename.0, max_header_size)).map_err(raise)
+}
+
+/// Whether a file holds more or fewer bytes than its header counts.
+///
+/// Parameters
+/// ----------
+/// filename : str, bytes or os.PathLike
+///     The file.
+/// max_header_size : int
+///     Refuse longer headers, as `numpy.load` does.
+///
+/// Returns
+/// -------
+/// bool
+#[pyfunction]
+#[pyo3(signature = (filename, *, max_header_size=10_000))]
+pub(crate) fn needs_recovery(py: Python<'_>, filename: FsPath, max_header_size: u64) -> PyResult<bool> {
+    py.detach(|| npygrow::needs_recovery(&filename.0, max_header_size)).map_err(raise)
+}
+
+/// Runs the command `npy` with the arguments of a process, its name first, and returns the exit status.
+#[pyfunction]
+pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> i32 {
+    py.detach(|| npygrow_cli::main_with(argv.into_iter()))
+}

@@ -1,0 +1,20 @@
+//! The Python module `npygrow._native`: convert, detach, call, map errors. What the verbs mean is decided in the crate
+//! `npygrow`; what Python's own objects need beyond that is in the package beside this module.
+
+mod appender;
+mod array;
+mod convert;
+mod dtype;
+mod errors;
+mod functions;
+mod guard;
+
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::appender::Appender;
+    #[pymodule_export]
+    use crate::array::{Array, open};
+    #[pymodule_export]
+    use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
+}

@@ -1,0 +1,7 @@
+//! What npygrow's tests share. Unpublished; it sees npygrow through its public API only.
+//!
+//! A failure here is a failure of the test that asked, so these helpers panic instead of returning errors.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+pub mod golden;

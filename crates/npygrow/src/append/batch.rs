@@ -1,0 +1,123 @@
+//! An append in pieces.
+
+use super::{Appender, State};
+#[cfg(feature = "std")]
+use crate::create::Creation;
+use crate::error::{Error, Result, error};
+#[cfg(feature = "std")]
+use alloc::boxed::Box;
+use core::ops::Range;
+
+/// An append whose rows come in pieces. Dropping it before [`commit`](Batch::commit) undoes it.
+#[must_use = "an append that is not committed is undone"]
+pub struct Batch<'a> {
+    pub(super) appender: &'a mut Appender,
+    pub(super) count: u64,
+    /// Bytes still to come.
+    pub(super) left: u64,
+    pub(super) to: Target,
+}
+
+/// Where the bytes of a batch go.
+pub(super) enum Target {
+    /// Into the buffer, from `start` on.
+    Buffer { start: usize },
+    /// Into the file, at this offset; the buffer is there already, before it.
+    File { offset: u64 },
+    /// Into a new file, the buffer first.
+    #[cfg(feature = "std")]
+    New(Box<Creation>),
+    /// Committed or undone.
+    Done,
+}
+
+impl Batch<'_> {
+    /// Writes the next bytes of the rows; any number of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Appender::append_bytes`]; after an error the batch is undone.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let done = self.put(bytes);
+        done.map_err(|error| {
+            self.undo();
+            self.appender.named(error)
+        })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        let size = bytes.len() as u64;
+        self.left = self.left.checked_sub(size).ok_or_else(|| self.wrong_size())?;
+        let appender = &mut *self.appender;
+        match (&mut self.to, &mut appender.state) {
+            (Target::Buffer { .. }, _) => {
+                // Reserved whole at the first append, so that a small append neither grows nor moves it.
+                if appender.buffer.capacity() < appender.options.buffering {
+                    let more = appender.options.buffering - appender.buffer.len();
+                    let full = |_| error!(OverLimit, "no memory for a buffer of {} bytes", appender.options.buffering);
+                    appender.buffer.try_reserve_exact(more).map_err(full)?;
+                }
+                appender.buffer.extend_from_slice(bytes);
+                Ok(())
+            }
+            (Target::File { offset }, State::Growing(growing)) => {
+                growing.write(*offset, bytes)?;
+                *offset += size;
+                Ok(())
+            }
+            #[cfg(feature = "std")]
+            (Target::New(creation), _) => creation.write(bytes),
+            _ => Err(error!(Mismatch, "this append failed before: begin a new one")),
+        }
+    }
+
+    /// Counts the rows: the moment they exist. Gives their numbers, as [`Appender::append`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Appender::append_bytes`], and `Mismatch` when bytes are missing; the file is as before.
+    pub fn commit(mut self) -> Result<Option<Range<u64>>> {
+        if self.left > 0 {
+            return Err(self.appender.named(self.wrong_size()));
+        }
+        let count = self.count;
+        match core::mem::replace(&mut self.to, Target::Done) {
+            Target::Buffer { .. } => {
+                self.appender.buffered += count;
+                let end = self.appender.len();
+                Ok((!self.appender.options.turns).then_some(end - count..end))
+            }
+            target => {
+                let published = self.appender.complete(target, count);
+                let published = self.appender.end_turn(published)?;
+                Ok(Some(published.end - count..published.end))
+            }
+        }
+    }
+
+    fn wrong_size(&self) -> Error {
+        error!(Mismatch, "expected the bytes of {} rows, found another number of bytes", self.count)
+    }
+
+    fn undo(&mut self) {
+        match core::mem::replace(&mut self.to, Target::Done) {
+            Target::Done => return,
+            Target::Buffer { start } => return self.appender.buffer.truncate(start),
+            Target::File { .. } => {
+                if let State::Growing(growing) = &mut self.appender.state {
+                    // `cut_back` latches when it fails, and every later call then says so.
+                    let _ = growing.cut_back(error!(Io, "undone"));
+                }
+            }
+            #[cfg(feature = "std")]
+            Target::New(_) => {}
+        }
+        let _ = self.appender.end_turn(Ok(()));
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.undo();
+    }
+}

@@ -1,0 +1,62 @@
+//! An appender on a caller's own storage.
+
+use super::{Appender, State, unknown_dtype};
+use crate::error::Result;
+use crate::format::Order;
+use crate::grow::{Dropped, Growing};
+use crate::open::{Spec, find};
+use crate::options::Options;
+use crate::storage::Storage;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+impl Options {
+    /// Appends to `storage`; where it is empty, a header goes in first, which needs a dtype.
+    ///
+    /// ```
+    /// use npygrow::{Appender, storage::Memory};
+    /// let mut log = Appender::options().dtype("<f4".parse()?).on(Box::new(Memory::new()))?;
+    /// log.append(&[1.0f32, 2.0])?;
+    /// assert_eq!(log.into_storage()?.len()?, 128 + 8);
+    /// # Ok::<(), npygrow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Appender::options`]' other ways to open.
+    pub fn on(self, mut storage: Box<dyn Storage>) -> Result<Appender> {
+        let (growing, dropped) = if storage.len()? == 0 {
+            let dtype = self.dtype.clone().ok_or_else(unknown_dtype)?;
+            let row_shape = self.row_shape.clone().unwrap_or_default();
+            let spec = Spec { dtype, order: self.order.unwrap_or(Order::C), row_shape };
+            let (header, layout) = spec.header(0, self.header_limit())?;
+            storage.write_all_at(0, &header.bytes)?;
+            (Growing::made(storage, spec, header, layout, 0, self.durability)?, Dropped::default())
+        } else {
+            let found = find(&*storage, self.header_limit())?;
+            Growing::resume(storage, found, self.durability, self.on_tail)?
+        };
+        self.check(growing.spec())?;
+        Ok(Appender::new(self, State::Growing(Box::new(growing)), dropped))
+    }
+}
+
+impl Appender {
+    pub(super) fn new(options: Options, state: State, dropped: Dropped) -> Self {
+        let mut this = Appender {
+            state,
+            buffer: Vec::new(),
+            buffered: 0,
+            options,
+            dropped,
+            accepted: None,
+            #[cfg(feature = "std")]
+            place: None,
+        };
+        if let State::Growing(growing) = &this.state {
+            let spec = growing.spec().clone();
+            this.remember(&spec);
+        }
+        this
+    }
+}

@@ -1,0 +1,144 @@
+//! Publishing: the turn, the file or the one that is made, and the count.
+
+use super::batch::Target;
+use super::{Appender, State};
+#[cfg(feature = "std")]
+use crate::create::Creation;
+use crate::error::{Result, count, error};
+use crate::grow::Dropped;
+use crate::open::Spec;
+use crate::storage::Storage as _;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+impl Appender {
+    /// From here on the options name what the rows are, and nothing else passes their check.
+    pub(super) fn remember(&mut self, spec: &Spec) {
+        self.options.dtype = Some(spec.dtype.clone());
+        self.options.order = Some(spec.order);
+        self.options.row_shape = Some(spec.row_shape.clone());
+    }
+
+    pub(super) fn drop_also(&mut self, more: Dropped) {
+        self.dropped.rows += more.rows;
+        self.dropped.bytes += more.bytes;
+    }
+
+    /// Gets ready to write: takes the turn, and puts the buffer where its rows will be.
+    pub(super) fn start(&mut self, rows: u64, bytes: u64) -> Result<Target> {
+        self.take_turn()?;
+        let started = self.start_in_turn(rows, bytes);
+        if started.is_err() {
+            self.unlock()?;
+        }
+        started
+    }
+
+    fn start_in_turn(&mut self, rows: u64, bytes: u64) -> Result<Target> {
+        let rows = rows.saturating_add(self.buffered);
+        let buffered = self.buffer.len() as u64;
+        match &mut self.state {
+            State::Growing(growing) => {
+                growing.prepare(buffered.saturating_add(bytes))?;
+                growing.rows_after(rows)?;
+                let end = growing.end();
+                if buffered > 0 {
+                    growing.write(end, &self.buffer)?;
+                }
+                Ok(Target::File { offset: end + buffered })
+            }
+            #[cfg(feature = "std")]
+            State::Pending { replaces } => {
+                let (Some(spec), Some(place)) = (self.options.spec(), &self.place) else {
+                    return Err(super::unknown_dtype());
+                };
+                place.check_owner()?;
+                let limit = self.options.header_limit();
+                let mut creation = Creation::begin(place, spec, rows, replaces.as_deref(), limit)?;
+                creation.write(&self.buffer)?;
+                Ok(Target::New(creation.into()))
+            }
+            State::Closed => Err(error!(Latched, "the appender is closed: open the file again")),
+        }
+    }
+
+    /// Counts `rows` rows and those of the buffer: all that became visible.
+    pub(super) fn complete(&mut self, target: Target, rows: u64) -> Result<Range<u64>> {
+        let published = match target {
+            #[cfg(feature = "std")]
+            Target::New(creation) => self.place_new(*creation)?,
+            _ => match &mut self.state {
+                State::Growing(growing) => growing.commit(growing.rows_after(rows + self.buffered)?)?,
+                _ => 0..0,
+            },
+        };
+        self.buffer.clear();
+        self.buffered = 0;
+        Ok(published)
+    }
+
+    pub(super) fn publish(&mut self) -> Result<Range<u64>> {
+        match &mut self.state {
+            State::Growing(growing) if self.buffered == 0 => {
+                if !self.options.turns {
+                    growing.storage().check_owner()?;
+                    growing.check()?;
+                }
+                return Ok(growing.rows()..growing.rows());
+            }
+            #[cfg(feature = "std")]
+            State::Pending { .. } if self.options.spec().is_none() => return Ok(0..0),
+            State::Closed => return Ok(0..0),
+            _ => {}
+        }
+        let target = self.start(0, 0)?;
+        let published = self.complete(target, 0);
+        self.end_turn(published)
+    }
+
+    #[cfg(not(feature = "std"))]
+    pub(super) fn take_turn(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Gives the lock back where appenders take turns, and names the file in what went wrong.
+    pub(super) fn end_turn<T>(&mut self, done: Result<T>) -> Result<T> {
+        let unlocked = self.unlock();
+        match done {
+            Ok(done) => unlocked.map(|()| done).map_err(|error| self.named(error)),
+            Err(error) => Err(self.named(error)),
+        }
+    }
+
+    pub(super) fn unlock(&mut self) -> Result<()> {
+        match &mut self.state {
+            _ if !self.options.turns => Ok(()),
+            State::Growing(growing) => growing.storage().unlock(),
+            #[cfg(feature = "std")]
+            State::Pending { replaces } => {
+                *replaces = None;
+                Ok(())
+            }
+            State::Closed => Ok(()),
+        }
+    }
+
+    /// The last publish. Not in a forked child, where the rows are the parent's to publish, and not where an earlier
+    /// failure was told and nothing is buffered.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let ours = match &mut self.state {
+            State::Growing(growing) => growing.is_owner() && (self.buffered > 0 || growing.storage().check().is_ok()),
+            #[cfg(feature = "std")]
+            State::Pending { .. } => self.place.as_ref().is_none_or(|place| place.check_owner().is_ok()),
+            State::Closed => false,
+        };
+        let published = if ours { self.publish().map(drop) } else { Ok(()) };
+        let lost = core::mem::take(&mut self.buffered);
+        self.buffer = Vec::new();
+        published.map_err(|error| {
+            let error =
+                if lost > 0 { error.and(alloc::format!("{} lost", count(lost, "buffered row"))) } else { error };
+            self.named(error)
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! NumPy files that grow: append arrays to one plain `.npy` at any time, from any process, lose nothing in a crash, and
+//! read it while it grows.
+//!
+//! A file is an ordinary `.npy` at every instant, for every reader. An append writes its rows at the end, then counts them
+//! in the header by one aligned write: the moment they exist for readers.
+//!
+//! ```
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("pose.npy");
+//! use npygrow::{Appender, Reader};
+//!
+//! let mut pose = Appender::open(&path)?; // made at the first append, or continued
+//! assert_eq!(pose.append(&[[0.0f32, 0.5, 1.0], [1.0, 1.5, 2.0]])?, Some(0..2));
+//!
+//! let reader = Reader::open(&path)?; // any time, also while it grows
+//! assert_eq!(reader.shape(), [2, 3]);
+//! assert_eq!(reader.rows::<[f32; 3]>(1..2)?, [[1.0, 1.5, 2.0]]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | append | [`Appender`] |
+//! | read row ranges | [`Reader`] |
+//! | map a file | [`View`] |
+//! | see what a file is | [`inspect`] |
+//! | mend a broken one | [`recover`] |
+//! | make room in a header | [`ensure_appendable`] |
+//!
+//! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
+#![cfg_attr(not(feature = "std"), no_std)]
+// What only files need is unused without them; sorting it out by `cfg` would cost more to read than it saves.
+#![cfg_attr(not(feature = "std"), allow(dead_code))]
+
+extern crate alloc;
+
+mod error;
+pub mod format;
+pub mod storage;
+
+mod element;
+mod grow;
+mod open;
+mod options;
+
+mod append;
+mod read;
+
+#[cfg(feature = "std")]
+mod create;
+#[cfg(feature = "std")]
+mod inspect;
+#[cfg(feature = "std")]
+mod repair;
+#[cfg(feature = "std")]
+mod view;
+
+pub use append::{Appender, Batch};
+pub use element::Element;
+pub use error::{Error, ErrorKind, Result};
+pub use format::{Dtype, Field, Header, MAX_HEADER_SIZE, MAX_ROWS, Order};
+pub use grow::{Dropped, Durability, OnTail};
+pub use open::Health;
+pub use options::{Mode, Options};
+pub use read::Reader;
+
+#[cfg(feature = "std")]
+pub use append::save;
+#[cfg(feature = "std")]
+pub use create::Room;
+#[cfg(feature = "std")]
+pub use inspect::{Report, inspect, is_appendable, needs_recovery};
+#[cfg(feature = "std")]
+pub use repair::{RecoverOptions, Recovery, Tail, ensure_appendable, recover};
+#[cfg(feature = "std")]
+pub use view::View;
+
+/// The README's examples are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,178 @@
+//! Where the format meets the storage: what a file says of itself, and whether it keeps its word.
+
+use crate::error::{Error, Result, count, error};
+use crate::format::{CountField, Dtype, Growable, Header, Layout, MAGIC, Order, join_shape, looks_like, split_shape};
+use crate::storage::Storage;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Whether a file holds what its header promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// As many bytes as the header counts.
+    Clean,
+    /// Bytes after the last committed row: of an append that is under way or was cut short, or not ours at all.
+    Tail {
+        /// Whole rows that would fit into it.
+        rows: u64,
+        /// All its bytes.
+        bytes: u64,
+    },
+    /// Fewer bytes than the header counts.
+    Truncated {
+        /// Whole rows that are left.
+        rows: u64,
+        /// Bytes of a torn row after them.
+        torn: u64,
+    },
+    /// Another `.npy` begins where this one ends: several `np.save` calls into one file.
+    Sequence,
+}
+
+/// What every row of a file has in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spec {
+    pub(crate) dtype: Dtype,
+    pub(crate) order: Order,
+    pub(crate) row_shape: Vec<u64>,
+}
+
+impl Spec {
+    pub(crate) fn shape(&self, rows: u64) -> Vec<u64> {
+        join_shape(rows, &self.row_shape, self.order)
+    }
+
+    /// A header with room for rows like these.
+    pub(crate) fn header(&self, rows: u64, max_header_size: u64) -> Result<(Growable, Layout)> {
+        let header = Growable::new(&self.dtype, self.order, &self.row_shape, rows, max_header_size)?;
+        let layout = Layout::new(header.bytes.len() as u64, &self.dtype, &self.row_shape)?;
+        Ok((header, layout))
+    }
+}
+
+/// How a file's row count can grow in place.
+pub(crate) enum Growth {
+    /// The header is byte for byte one that we write.
+    Ours(CountField),
+    /// Another writer's header, with room for one of ours of the same length.
+    Adoptable(Growable),
+    /// No room, or no axis to grow along.
+    NoRoom,
+}
+
+impl Growth {
+    /// The most rows that the header can count without being moved.
+    pub(crate) fn max_rows(&self) -> Option<u64> {
+        match self {
+            Growth::Ours(count) => Some(count.max_rows()),
+            Growth::Adoptable(header) => Some(header.count.max_rows()),
+            Growth::NoRoom => None,
+        }
+    }
+}
+
+/// A file as it was found: what its header says, and what is there.
+pub(crate) struct Found {
+    pub(crate) header: Header,
+    /// The header's bytes as they are in the file.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) layout: Layout,
+    /// Committed rows; 1 for a 0-d array.
+    pub(crate) rows: u64,
+    pub(crate) spec: Spec,
+    pub(crate) size: u64,
+    pub(crate) health: Health,
+    pub(crate) growth: Growth,
+}
+
+impl Found {
+    pub(crate) fn is_scalar(&self) -> bool {
+        self.header.shape.is_empty()
+    }
+}
+
+/// Reads the header of `storage` and compares what it counts with what is there.
+pub(crate) fn find(storage: &dyn Storage, max_header_size: u64) -> Result<Found> {
+    let bytes = read_header(storage, max_header_size)?;
+    let header = Header::parse(&bytes)?;
+    // After the header, because an appender writes rows before it counts them.
+    let size = storage.len()?;
+    let (rows, row_shape) = split_shape(&header.shape, header.order).unwrap_or((1, Vec::new()));
+    let layout = Layout::new(header.len, &header.dtype, &row_shape)?;
+    let health = health(storage, &layout, rows, size)?;
+    let spec = Spec { dtype: header.dtype.clone(), order: header.order, row_shape };
+    let growth = growth(&header, &bytes, rows, &spec);
+    Ok(Found { header, bytes, layout, rows, spec, size, health, growth })
+}
+
+/// What is in `storage`, which must hold every row that it counts.
+pub(crate) fn find_whole(storage: &dyn Storage, max_header_size: u64) -> Result<Found> {
+    let found = find(storage, max_header_size)?;
+    match found.health {
+        Health::Truncated { rows, .. } => Err(truncated(found.rows, rows)),
+        _ => Ok(found),
+    }
+}
+
+/// A file that holds fewer rows than its header counts.
+pub(crate) fn truncated(counted: u64, held: u64) -> Error {
+    let counted = count(counted, "row");
+    error!(
+        NeedsRecovery,
+        "the header counts {counted}, the file holds {held}: call recover(path) to go on with what is left"
+    )
+}
+
+fn read_header(storage: &dyn Storage, max_header_size: u64) -> Result<Vec<u8>> {
+    let mut first = [0; 512];
+    let got = storage.read_up_to(0, &mut first)?;
+    let first = &first[..got];
+    if !first.starts_with(&MAGIC) {
+        return Err(error!(
+            NotNpy,
+            "not an .npy file: expected it to begin with \\x93NUMPY, found {}",
+            looks_like(first)
+        ));
+    }
+    let len = Header::len_from(first, max_header_size)?;
+    let size = storage.len()?;
+    // `len` is at most the limit and 12 bytes, so that this allocation is bounded whatever the file says.
+    let wanted = usize::try_from(len.min(size)).map_err(|_| error!(OverLimit, "a header of {len} bytes"))?;
+    let mut bytes = vec![0; wanted];
+    let got = storage.read_up_to(0, &mut bytes)? as u64;
+    if got < len {
+        return Err(error!(
+            Malformed,
+            "the header is cut off: it takes {len} bytes, the file ends after {got}; no row is left to recover"
+        ));
+    }
+    Ok(bytes)
+}
+
+fn health(storage: &dyn Storage, layout: &Layout, rows: u64, size: u64) -> Result<Health> {
+    let end = layout.end(rows)?;
+    if size < end {
+        let (rows, torn) = layout.rows_in(size.saturating_sub(layout.data_start));
+        return Ok(Health::Truncated { rows, torn });
+    }
+    if size == end {
+        return Ok(Health::Clean);
+    }
+    let mut first = [0; MAGIC.len()];
+    if storage.read_up_to(end, &mut first)? == MAGIC.len() && first == MAGIC {
+        return Ok(Health::Sequence);
+    }
+    Ok(Health::Tail { rows: layout.rows_in(size - end).0, bytes: size - end })
+}
+
+fn growth(header: &Header, bytes: &[u8], rows: u64, spec: &Spec) -> Growth {
+    if header.shape.is_empty() {
+        return Growth::NoRoom;
+    }
+    match Growable::within(header.version, header.len, &spec.dtype, spec.order, &spec.row_shape, rows) {
+        Some(ours) if ours.bytes == bytes => Growth::Ours(ours.count),
+        Some(ours) => Growth::Adoptable(ours),
+        None => Growth::NoRoom,
+    }
+}

@@ -1,0 +1,102 @@
+use super::{Identity, Storage};
+use crate::error::Result;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Where files are made, replaced and removed; their names are names inside it.
+pub trait Folder: Send + Sync {
+    /// Opens `name`, with `write` for reading and writing; `None` when nothing is there.
+    fn open(&self, name: &OsStr, write: bool) -> Result<Option<Box<dyn Storage>>>;
+
+    /// Makes the empty file that will become `name`: locked, with mode, owner and times of `like`, or else the mode that the
+    /// process's umask leaves of 0666.
+    fn create_temp(&self, name: &OsStr, like: Option<&dyn Storage>) -> Result<Temp>;
+
+    /// Gives the temp the name, unless something has it: then `false`, and the temp is to be dropped.
+    fn link_noreplace(&self, temp: &mut Temp, name: &OsStr) -> Result<bool>;
+
+    /// Puts the temp in the place of `name`. The caller has synced it.
+    fn replace(&self, temp: &mut Temp, name: &OsStr) -> Result<()>;
+
+    /// Removes `name`, if it is there.
+    fn remove(&self, name: &OsStr) -> Result<()>;
+
+    /// Removes the temp that a dead process left for `name`: one that nobody holds the lock of.
+    fn remove_abandoned(&self, name: &OsStr) -> Result<()>;
+
+    /// Makes the names given so far survive a power cut.
+    fn sync(&self) -> Result<()>;
+
+    /// Which file has the name now.
+    fn identity(&self, name: &OsStr) -> Result<Option<Identity>>;
+
+    /// What messages call `name`.
+    fn path(&self, name: &OsStr) -> PathBuf;
+}
+
+/// A file in the making: it has its final name only once its folder gave it that. Dropped before, it leaves nothing behind.
+pub struct Temp {
+    // Before `storage`: the name goes while the lock is still held, so that it cannot have become another's.
+    removal: Removal,
+    path: PathBuf,
+    storage: Box<dyn Storage>,
+}
+
+struct Removal(Option<Box<dyn FnOnce() + Send>>);
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if let Some(remove) = self.0.take() {
+            remove();
+        }
+    }
+}
+
+impl Temp {
+    /// A file without a name; its folder finds it by `path`.
+    #[must_use]
+    pub fn new(storage: Box<dyn Storage>, path: PathBuf) -> Self {
+        Temp { removal: Removal(None), path, storage }
+    }
+
+    /// The file has the name `path` for now; dropping the temp calls `remove`.
+    pub fn set_name(&mut self, path: PathBuf, remove: impl FnOnce() + Send + 'static) {
+        self.path = path;
+        self.removal.0 = Some(Box::new(remove));
+    }
+
+    /// The file has its final name: nothing is removed any more.
+    pub fn set_placed(&mut self) {
+        self.removal.0 = None;
+    }
+
+    /// Whether it has a name that goes when the temp is dropped.
+    #[must_use]
+    pub fn has_name(&self) -> bool {
+        self.removal.0.is_some()
+    }
+
+    /// By what its folder finds it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file itself.
+    pub fn storage(&mut self) -> &mut dyn Storage {
+        &mut *self.storage
+    }
+
+    /// The file, once it has its final name.
+    #[must_use]
+    pub fn into_storage(self) -> Box<dyn Storage> {
+        self.storage
+    }
+
+    /// The same temp with another storage around its own: for folders that wrap a folder.
+    #[must_use]
+    pub fn wrap(mut self, with: impl FnOnce(Box<dyn Storage>) -> Box<dyn Storage>) -> Self {
+        self.storage = with(self.storage);
+        self
+    }
+}

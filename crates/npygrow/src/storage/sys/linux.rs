@@ -1,0 +1,111 @@
+pub(crate) use crate::storage::word::Word;
+
+use super::unix;
+use crate::storage::Identity;
+use rustix::fs::{self as linux, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+use rustix::ioctl;
+use std::fs;
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+/// Writes `bytes` so that they survive a power cut when it returns; nothing here is tried a second time.
+pub(crate) fn write_durably(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    match pwritev2(file, &[IoSlice::new(bytes)], offset, ReadWriteFlags::DSYNC) {
+        Ok(written) if written == bytes.len() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => super::write_then_sync(file, bytes, offset),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Copies within the kernel as far as that goes, and says how far. The caller goes on with plain reads and writes, which
+/// either work or give the true error: so no error matters here.
+pub(crate) fn copy_range(from: &fs::File, from_offset: u64, to: &fs::File, offset: u64, len: u64) -> u64 {
+    let (mut source, mut target) = (from_offset, offset);
+    loop {
+        let done = source - from_offset;
+        let left = usize::try_from(len - done).unwrap_or(usize::MAX);
+        match linux::copy_file_range(from, Some(&mut source), to, Some(&mut target), left) {
+            Err(Errno::INTR) => {}
+            Ok(0) | Err(_) => return done,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// `struct file_clone_range` of ioctl_ficlonerange(2).
+#[repr(C)]
+struct CloneRange {
+    from: i64,
+    from_offset: u64,
+    len: u64,
+    offset: u64,
+}
+
+/// Shares blocks (reflink), where the file system can and the ends fall on its blocks.
+pub(crate) fn share_range(from: &fs::File, from_offset: u64, to: &fs::File, offset: u64, len: u64) -> bool {
+    const FICLONERANGE: ioctl::Opcode = ioctl::opcode::write::<CloneRange>(0x94, 13);
+    if len == 0 {
+        return true; // To the kernel 0 means "up to the end".
+    }
+    let range = CloneRange { from: i64::from(from.as_fd().as_raw_fd()), from_offset, len, offset };
+    // SAFETY: ioctl_ficlonerange(2) has FICLONERANGE read one `struct file_clone_range`, whose fields, in order and size,
+    // are those of `CloneRange`; it writes no memory. Both descriptors are open for the length of the borrows.
+    #[allow(unsafe_code)]
+    unsafe { ioctl::ioctl(to, ioctl::Setter::<FICLONERANGE, CloneRange>::new(range)) }.is_ok()
+}
+
+/// A file without a name in `folder`, and the path by which it can be given one.
+pub(crate) fn create_unnamed(folder: &Path, private: bool) -> io::Result<(fs::File, PathBuf)> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = fs::File::from(linux::open(folder, flags, Mode::from_raw_mode(unix::mode(private)))?);
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    fs::symlink_metadata(&path)?; // Without /proc it would never get a name.
+    Ok((file, path))
+}
+
+/// Gives a file made by [`create_unnamed`] its first name.
+pub(crate) fn link_unnamed(unnamed: &Path, to: &Path) -> io::Result<()> {
+    Ok(linux::linkat(CWD, unnamed, CWD, to, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Renames unless something has the new name.
+pub(crate) fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
+    match linux::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::NOSYS | Errno::INVAL) => super::link_then_unlink(from, to),
+        done => Ok(done?),
+    }
+}
+
+/// Whether a store into a mapping of the 64 KiB (the largest page there is) around `offset` can never need new space. If it
+/// could, a full disk would be a SIGBUS instead of an error.
+///
+/// ext2, ext3, ext4 and tmpfs write a block that is there in place. btrfs, XFS (reflinks), ZFS and overlays may put the new
+/// contents elsewhere; network and FUSE file systems promise nothing. No hole also means: not stored inside the inode, and
+/// no end of the file within the page.
+pub(crate) fn overwrites_in_place(file: &fs::File, offset: u64) -> bool {
+    const EXT: u32 = 0xEF53;
+    const TMPFS: u32 = 0x0102_1994;
+    const PAGE: u64 = 64 << 10;
+    let start = offset - offset % PAGE;
+    linux::fstatfs(file).is_ok_and(|system| matches!(system.f_type as u32, EXT | TMPFS))
+        && linux::seek(file, SeekFrom::Hole(start)).is_ok_and(|hole| hole - start >= PAGE)
+}
+
+/// The process that took the `flock` of a file, as far as /proc tells: not for other users' processes in some containers,
+/// nor where the device there is not the one of `stat` (btrfs).
+pub(crate) fn lock_holder(of: Identity) -> Option<u32> {
+    let (major, minor) = (linux::major(of.device), linux::minor(of.device));
+    let file = format!("{major:02x}:{minor:02x}:{}", of.file);
+    let mut locks = String::with_capacity(64 << 10); // To read it at once: between two reads its lines may move.
+    fs::File::open("/proc/locks").ok()?.read_to_string(&mut locks).ok()?;
+    locks.lines().find_map(|line| {
+        // 1: FLOCK  ADVISORY  WRITE 1234 fe:00:131 0 EOF; one that waits has "->" before FLOCK.
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let flock = words.next()? == "FLOCK";
+        let pid = words.nth(2)?.parse().ok()?;
+        (flock && pid != 0 && words.next()? == file).then_some(pid)
+    })
+}

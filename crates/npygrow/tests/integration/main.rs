@@ -1,0 +1,6 @@
+//! The one integration binary of the library: one link for all of its modules.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod architecture;
+mod headers;

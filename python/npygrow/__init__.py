@@ -1,0 +1,52 @@
+"""NumPy files that grow: append to one plain ``.npy`` at any time, lose nothing, read it while it grows.
+
+>>> import os, tempfile
+>>> import numpy as np, npygrow as ng
+>>> path = os.path.join(tempfile.mkdtemp(), "pose.npy")
+>>> with ng.Appender(path) as pose:            # made at the first append, or continued
+...     pose.append(np.zeros((2, 3), "f4"))    # the numbers of the rows written
+range(0, 2)
+>>> np.load(path).shape                        # an ordinary file, also while it grows
+(2, 3)
+>>> pose = ng.open(path)                       # mapped, nothing loaded
+>>> pose.shape, pose.refresh()
+((2, 3), range(2, 2))
+"""
+
+from ._native import Appender, Array, ensure_appendable, inspect, is_appendable, needs_recovery, open, recover
+from ._verbs import append, save
+from .compat import NpyAppendArray
+from .errors import (
+    FormatError,
+    LatchedError,
+    LockedError,
+    MismatchError,
+    NeedsRecoveryError,
+    NotAppendableError,
+    NpyError,
+)
+from .reports import Dropped, Recovery, Report
+
+__all__ = [
+    "Appender",
+    "Array",
+    "Dropped",
+    "FormatError",
+    "LatchedError",
+    "LockedError",
+    "MismatchError",
+    "NeedsRecoveryError",
+    "NotAppendableError",
+    "NpyAppendArray",
+    "NpyError",
+    "Recovery",
+    "Report",
+    "append",
+    "ensure_appendable",
+    "inspect",
+    "is_appendable",
+    "needs_recovery",
+    "open",
+    "recover",
+    "save",
+]

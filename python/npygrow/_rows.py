@@ -1,0 +1,302 @@
+"""The slow path of `Appender.append`: whatever is not already the file's own bytes.
+
+Everything is checked before a byte is written, and nothing holds more than one block beside the input.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .errors import FormatError, MismatchError
+
+_Array = np.ndarray[Any, Any]
+_Dtype = np.dtype[Any]
+_Check = Callable[[_Array, _Dtype], _Array]
+
+BLOCK = 4 << 20
+"""Bytes handed over at a time."""
+
+_CHECKED = 256 << 10
+"""Bytes checked at a time: a check makes copies, which then stay in the processor's cache."""
+
+
+def prepare(
+    rows: Any, path: str, dtype: _Dtype | None, row_shape: tuple[int, ...] | None, order: str, exact: bool
+) -> tuple[_Dtype, str, tuple[int, ...], Iterator[_Array]]:
+    """Checks `rows` against a file, of which `dtype` and `row_shape` may not be settled yet.
+
+    Returns the file's dtype, its descr when this settled it, the row shape and the blocks to write: one-dimensional
+    uint8 arrays, each valid until the next is asked for.
+    """
+    array = _array(rows, path, dtype)
+    shape = array.shape[1:] if order == "C" else array.shape[:-1]
+    if row_shape is not None and shape != row_shape:
+        raise MismatchError(_wrong_shape(array, path, row_shape, order))
+    descr = ""
+    if dtype is None:
+        descr, dtype = settle(array.dtype, path, stacklevel=2)
+    if array.dtype.isbuiltin != 1 and dtype.kind == "V" and _stored(array.dtype) == dtype:
+        array = array.view(dtype)
+    # From here on the growth axis is the first, and the file's bytes are the array's in C order.
+    array = array if order == "C" else array.T
+    if array.dtype != dtype:
+        if exact:
+            raise MismatchError(
+                f"{path}: casting='exact' takes rows of dtype {dtype} only, found {array.dtype}: "
+                f"cast them first, or open with casting='checked'"
+            )
+        _check(array, dtype, path)
+    return dtype, descr, shape, _blocks(array, dtype)
+
+
+def _array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
+    if isinstance(rows, np.ma.MaskedArray):
+        if np.ma.is_masked(rows):
+            raise MismatchError(f"{path}: a masked array has values that .npy cannot hold: append rows.filled(value)")
+        rows = rows.data
+    try:
+        array = np.asarray(rows)
+    except ValueError as error:
+        raise MismatchError(f"{path}: expected an array or what makes one, found {type(rows).__name__}: {error}") from error
+    _refuse_pickles(array.dtype, path)
+    if array.ndim == 0:
+        raise MismatchError(f"{path}: expected one or more rows, found a single value (0-d): append [value]")
+    if array.size == 0 and dtype is not None and isinstance(rows, list | tuple):
+        return array.astype(dtype)  # An empty list has no type of its own.
+    return array
+
+
+def _wrong_shape(array: _Array, path: str, row_shape: tuple[int, ...], order: str) -> str:
+    sizes = ("n", *map(str, row_shape)) if order == "C" else (*map(str, row_shape), "n")
+    text = f"{path}: expected an array of shape ({', '.join(sizes)}{',' * (len(sizes) == 1)}), found {array.shape}"
+    if array.shape == row_shape:
+        return f"{text}: append one row as {'row[None]' if order == 'C' else 'row[..., None]'}"
+    return text
+
+
+# Which dtype goes into a file.
+
+
+def settle(dtype: _Dtype, path: str, stacklevel: int = 1) -> tuple[str, _Dtype]:
+    """The descr that a file of `dtype` gets, and the dtype it is read back as."""
+    _refuse_pickles(dtype, path)
+    stored = _stored(dtype)
+    if stored is None:
+        raise MismatchError(
+            f"{path}: the fields of dtype {dtype} overlap or are out of order, which .npy cannot say: "
+            f"call numpy.lib.recfunctions.repack_fields(rows) first"
+        )
+    if stored != dtype:
+        text = f"{path}: .npy has no name for dtype {dtype}: stored as {stored.str}, to be read with .view({dtype.name!r})"
+        warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
+        return repr(stored.str), stored
+    return repr(np.lib.format.dtype_to_descr(dtype)), dtype
+
+
+def loaded(descr: str, path: str) -> _Dtype:
+    """NumPy's dtype for a header's descr."""
+    try:
+        return _loaded(descr)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{path}: NumPy {np.__version__} on this machine has no dtype for {descr}: {error}") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _loaded(descr: str) -> _Dtype:
+    return np.lib.format.descr_to_dtype(ast.literal_eval(descr))
+
+
+def _stored(dtype: _Dtype) -> _Dtype | None:
+    """`dtype` if NumPy reads it back from its own descr, else plain bytes; None for fields that no descr can say."""
+    if dtype.isbuiltin == 1:
+        return dtype
+    try:
+        if _loaded(repr(dtype.str if dtype.names is None else dtype.descr)) == dtype:
+            return dtype
+    except TypeError:
+        pass
+    except ValueError:
+        return None
+    return np.dtype((np.void, dtype.itemsize))
+
+
+def _refuse_pickles(dtype: _Dtype, path: str) -> None:
+    if dtype.kind == "T":
+        raise MismatchError(f"{path}: StringDType has no place in .npy: append rows.astype('U') or .astype('S')")
+    if dtype.hasobject:
+        raise MismatchError(
+            f"{path}: expected numbers, strings or records, found Python objects (dtype {dtype}), "
+            f"which .npy can only pickle: convert them with .astype first"
+        )
+
+
+# The checked casts: a rule for each pair of dtypes, which says which values do not survive.
+
+
+def _check(array: _Array, target: _Dtype, path: str) -> None:
+    """Refuses the cast of `array` to `target` unless every value survives it."""
+    checks = list(_checks(array.dtype, target, (), path))
+    if not checks:
+        return
+    done = 0
+    for part in _pieces(array, max(1, _CHECKED // max(1, array.dtype.itemsize, target.itemsize))):
+        for row, field, value in sorted(_misfits(part, checks), key=lambda found: found[0]):
+            row = (done + row) // (array.size // len(array))
+            raise MismatchError(
+                f"{path}: row {row} of the array does not fit: {value!r}{_in(field)} would change "
+                f"from dtype {array.dtype} to the file's {target}"
+            )
+        done += part.size
+
+
+def _misfits(
+    part: _Array, checks: list[tuple[tuple[str, ...], _Dtype, _Check]]
+) -> Iterator[tuple[int, tuple[str, ...], Any]]:
+    for field, target, check in checks:
+        values = functools.reduce(lambda record, name: record[name], field, part)
+        with np.errstate(all="ignore"):
+            bad = check(values, target)
+        if bad.any():
+            first = int(bad.argmax())
+            yield first * part.size // bad.size, field, values.flat[first]
+
+
+def _checks(
+    source: _Dtype, target: _Dtype, field: tuple[str, ...], path: str
+) -> Iterator[tuple[tuple[str, ...], _Dtype, _Check]]:
+    if source.names is not None and target.names is not None:
+        if set(source.names) != set(target.names):
+            missing = sorted(set(target.names) - set(source.names))
+            extra = sorted(set(source.names) - set(target.names))
+            raise MismatchError(
+                f"{path}: expected rows of dtype {target}{_in(field)}, found {source}: "
+                f"fields missing {missing}, fields too many {extra}"
+            )
+        for name in target.names:
+            yield from _checks(source[name], target[name], (*field, name), path)
+    elif source.shape or target.shape:
+        if source.shape != target.shape:
+            raise MismatchError(f"{path}: expected dtype {target}{_in(field)}, found {source}: the shapes differ")
+        yield from _checks(source.base, target.base, field, path)
+    elif not np.can_cast(source, target, "equiv"):
+        check = _rule(source, target)
+        if check is _never:
+            raise MismatchError(
+                f"{path}: expected rows of dtype {target}{_in(field)}, found {source}, whose values that cannot hold: "
+                f"cast them yourself, as rows.astype({target.str!r})"
+            )
+        if check is not _always:
+            yield field, target, check
+
+
+def _in(field: tuple[str, ...]) -> str:
+    return f" in field {'.'.join(field)!r}" if field else ""
+
+
+def _rule(source: _Dtype, target: _Dtype) -> _Check:
+    """Which values of `source` a cast to `target` would change; a table of the two kinds."""
+    safe = np.can_cast(source, target)
+    if source.isbuiltin == 2 and target.kind != "V":  # bfloat16 and its like know what they fit in.
+        return _always if safe else _never
+    match source.kind + target.kind:
+        case "bi" | "bu" | "bf" | "bc":
+            return _always
+        case "ii" | "iu" | "ui" | "uu":
+            return _always if safe else _outside
+        case "if" | "uf" | "ic" | "uc":
+            part = target.itemsize // (2 if target.kind == "c" else 1)
+            return _always if source.itemsize < part else _inexact
+        case "ff" | "cc" | "fc":
+            return _always if safe else _infinite
+        case "SS" | "UU":
+            return _always if safe else _changed
+        case "SU" if safe:
+            return _not_ascii
+        case "MM" | "mm" if safe:
+            return _out_of_time
+        case "VV" if safe and source.names is None and target.names is None:
+            return _always
+    return _never
+
+
+def _always(values: _Array, target: _Dtype) -> _Array:
+    return np.zeros(values.shape, bool)
+
+
+def _never(values: _Array, target: _Dtype) -> _Array:
+    return np.ones(values.shape, bool)
+
+
+def _outside(values: _Array, target: _Dtype) -> _Array:
+    limits = np.iinfo(target)
+    return (values < limits.min) | (values > limits.max)
+
+
+def _inexact(values: _Array, target: _Dtype) -> _Array:
+    cast = values.astype(target).real
+    # Processors disagree on what becomes of a float just past the integers' end.
+    past = cast >= 2.0 ** (8 * values.itemsize - (values.dtype.kind == "i"))
+    return past | (cast.astype(values.dtype) != values)
+
+
+def _infinite(values: _Array, target: _Dtype) -> _Array:
+    return np.isfinite(values) & ~np.isfinite(values.astype(target))
+
+
+def _changed(values: _Array, target: _Dtype) -> _Array:
+    return values.astype(target) != values
+
+
+def _not_ascii(values: _Array, target: _Dtype) -> _Array:
+    return (np.ascontiguousarray(values)[..., None].view("u1") > 127).any(axis=-1)
+
+
+def _out_of_time(values: _Array, target: _Dtype) -> _Array:
+    back = values.astype(target).astype(values.dtype)
+    return (back != values) & ~np.isnat(values)
+
+
+# From any layout to the file's bytes.
+
+
+def _blocks(array: _Array, dtype: _Dtype) -> Iterator[_Array]:
+    if array.size * dtype.itemsize == 0:
+        return
+    if array.dtype == dtype and array.flags.c_contiguous:
+        raw = array.reshape(-1).view(np.uint8)
+        for start in range(0, raw.size, BLOCK):
+            yield raw[start : start + BLOCK]
+        return
+    items = min(array.size, max(1, BLOCK // dtype.itemsize))
+    raw = np.zeros(items * dtype.itemsize, np.uint8)
+    stage = raw.view(dtype)
+    for part in _pieces(array, items):
+        _copy(stage[: part.size].reshape(part.shape), part)
+        yield raw[: part.size * dtype.itemsize]
+
+
+def _pieces(array: _Array, limit: int) -> Iterator[_Array]:
+    """Cuts `array` into parts of at most `limit` elements, in C order."""
+    if array.size <= limit:
+        yield array
+    elif step := limit * len(array) // array.size:
+        for start in range(0, len(array), step):
+            yield array[start : start + step]
+    else:
+        for row in array:
+            yield from _pieces(row, limit)
+
+
+def _copy(out: _Array, part: _Array) -> None:
+    """Copies by field name, where NumPy would go by position."""
+    if out.dtype.names is None or out.dtype == part.dtype:
+        np.copyto(out, part, casting="unsafe")
+    else:
+        for name in out.dtype.names:
+            _copy(out[name], part[name])

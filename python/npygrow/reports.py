@@ -1,0 +1,132 @@
+"""What the verbs found and did, as frozen dataclasses that print well."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["Dropped", "Recovery", "Report"]
+
+
+class _Table:
+    """Prints one aligned line a field."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        items = [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        lines = [(name.replace("_", " "), _text(value)) for name, value in items if _says_something(name, value)]
+        width = max(len(name) for name, _ in lines)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+
+
+def _says_something(name: str, value: Any) -> bool:
+    return value is not None and (name != "notes" or bool(value))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "; ".join(value) if isinstance(value, tuple) and isinstance(value[0], str) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Report(_Table):
+    """What `inspect` found.
+
+    Attributes
+    ----------
+    path, dtype, order, shape, version
+        As the header says them; ``order`` is ``"C"`` or ``"F"``, ``version`` the format's major version.
+    header_len : int
+        Bytes up to the first data byte.
+    room : int or None
+        The most rows the count field can hold; None without such a field.
+    ours : bool
+        Whether the header is byte for byte what this package writes.
+    rows, rows_on_disk : int
+        The rows the header counts, and the whole rows the file holds.
+    row_size, file_size : int
+        In bytes.
+    health : str
+        ``"clean"``, ``"tail"`` (bytes after the last counted row), ``"truncated"`` (fewer bytes than counted rows) or
+        ``"sequence"`` (several arrays in one file).
+    tail_rows, tail_bytes : int
+        The tail: its whole rows, and all of its bytes.
+    torn_bytes : int
+        What a truncated file holds of its last, torn row.
+    notes : tuple of str
+        Spellings in the header that some readers refuse.
+    advice : str or None
+        What to call.
+    """
+
+    path: str
+    dtype: np.dtype[Any]
+    order: Literal["C", "F"]
+    shape: tuple[int, ...]
+    version: int
+    header_len: int
+    room: int | None
+    ours: bool
+    rows: int
+    rows_on_disk: int
+    row_size: int
+    file_size: int
+    health: Literal["clean", "tail", "truncated", "sequence"]
+    tail_rows: int
+    tail_bytes: int
+    torn_bytes: int
+    notes: tuple[str, ...]
+    advice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery(_Table):
+    """What `recover` did.
+
+    Attributes
+    ----------
+    path : str
+    rows_before, rows : int
+        The rows the header counted, and counts now.
+    from_tail : int
+        Rows taken from the tail; nobody acknowledged them, so their contents are unverified.
+    zero_rows : int
+        How many of those are all zero bytes.
+    zero_run : int
+        How many rows at the end, from the tail or not, are all zero bytes, as a power cut leaves them.
+    lost : int
+        Rows the header counted that are gone.
+    cut, filled : int
+        Bytes removed, and zero bytes added to complete a torn row.
+    """
+
+    path: str
+    rows_before: int
+    rows: int
+    from_tail: int
+    zero_rows: int
+    zero_run: int
+    lost: int
+    cut: int
+    filled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The tail that opening cut: bytes of an append that nobody acknowledged. False when there was none."""
+
+    rows: int
+    bytes: int
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.bytes)
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} rows ({self.bytes:,} bytes)"
