@@ -124,21 +124,21 @@ impl Dtype {
         let mut taken = BTreeSet::new();
         let mut offset = 0;
         for literal in literals {
-            let mut field = Field::from_literal(literal, offset)?;
+            let field = Field::from_literal(literal, offset)?;
             offset = within_limit(field.dtype.itemsize.checked_add(offset))?;
-            if !field.is_padding() {
-                for name in [Some(&field.name), field.title.as_ref()].into_iter().flatten() {
-                    if !taken.insert(name.clone()) {
-                        return Err(error!(Malformed, "descr: the field name or title {} comes twice", Repr(name)));
-                    }
+            if field.is_padding() {
+                // One run of bytes, however it is spelt.
+                let start = fields.pop_if(|before| before.is_padding()).map_or(field.offset, |before| before.offset);
+                if start < offset {
+                    let dtype = Dtype::scalar(Scalar::void(offset - start))?;
+                    fields.push(Field { dtype, offset: start, ..field });
                 }
-            } else if field.dtype.itemsize == 0 {
                 continue;
-            } else {
-                if let Some(before) = fields.pop_if(|before| before.is_padding()) {
-                    field.offset = before.offset;
+            }
+            for name in [Some(&field.name), field.title.as_ref()].into_iter().flatten() {
+                if !taken.insert(name.clone()) {
+                    return Err(error!(Malformed, "descr: the field name or title {} comes twice", Repr(name)));
                 }
-                field.dtype = Dtype::scalar(Scalar::void(offset - field.offset))?;
             }
             fields.push(field);
         }
@@ -293,7 +293,7 @@ mod tests {
             ("[(('title', 'name'), '<i2'), (('', 'x'), '|S3', (1,))]", 5),
             ("[('a', ('<f4', (2,)), (3,))]", 24),
             ("[('a', '<f8', (0, 5)), ('z', '|S0')]", 0),
-            ("[('', '<i4'), (('t', 'u'), '|V2')]", 6),
+            ("[('', '|V4'), (('t', ''), '|V2')]", 6),
             ("[('', [('x', '|u1')])]", 1),
             ("[('}) ', '<i4')]", 4),
         ] {

@@ -85,7 +85,7 @@ impl Header {
     /// Reads a header from its bytes: exactly as many as [`len_from`](Header::len_from) said.
     ///
     /// # Errors
-    /// As `len_from`, and: `Malformed` with what is wrong, `Unsupported` for Python objects, `OverLimit` with the limit.
+    /// As `len_from`, and: `Malformed` with what is wrong, `Unsupported` for Python objects, `OverLimit`.
     pub fn parse(bytes: &[u8]) -> Result<Header> {
         let len = Header::len_from(bytes, u64::MAX)?;
         let found = bytes.len() as u64;
@@ -240,11 +240,13 @@ mod tests {
             ),
             (
                 b"\x93NUMPY\x02\0\xff\xff\xff\xff",
-                "OverLimit(the header takes 4294967295 bytes, more than max_header_size=117: raise it if you trust its source)",
+                "OverLimit(the header takes 4294967295 bytes, more than max_header_size=117: \
+                 raise it if you trust its source)",
             ),
             (
                 &v1[..12],
-                "OverLimit(the header takes 118 bytes, more than max_header_size=117: raise it if you trust its source)",
+                "OverLimit(the header takes 118 bytes, more than max_header_size=117: \
+                 raise it if you trust its source)",
             ),
             (b"", "NotNpy(expected an .npy file, found an empty file)"),
         ] {
@@ -314,7 +316,8 @@ mod tests {
             ("{'descr': '<f8', 'descr': '<f8'}", "Malformed(expected the key `'descr'` once, found it twice)"),
             (
                 "{'descr': <class 'bytes'>}",
-                "Malformed(expected a value at character 10, found `<class 'bytes'>}`; characters count from the header's dict)",
+                "Malformed(expected a value at character 10, found `<class 'bytes'>}`; \
+                 characters count from the header's dict)",
             ),
             (
                 "{'descr': '<f8', 'fortran_order': false, 'shape': (3,)}",

@@ -42,8 +42,8 @@ impl Scalar {
         if bare.starts_with('O') {
             return Err(error!(
                 Unsupported,
-                "descr: {} holds Python objects, whose data is a pickle, not rows of bytes: if you trust it, read it with \
-                 np.load(allow_pickle=True) and save it with a plain dtype",
+                "descr: {} holds Python objects, whose data is a pickle, not rows of bytes: if you trust it, read it \
+                 with np.load(allow_pickle=True) and save it with a plain dtype",
                 Excerpt(text)
             ));
         }
