@@ -3,7 +3,7 @@
 //! Invariants: `end` is where the committed rows end. Between two calls the storage ends there too, and its first bytes are
 //! `header`, unless the handle is latched. Nothing before `end` is written but the count.
 
-use crate::error::{Error, Result, error};
+use crate::error::{Error, Result, count, error};
 use crate::format::{CountField, Growable, Layout, MAX_ROWS};
 use crate::open::{Found, Growth, Health, Spec, truncated};
 use crate::storage::{Latched, Storage};
@@ -388,9 +388,11 @@ impl Tail {
             OnTail::Auto | OnTail::Error => {
                 return Err(error!(
                     NeedsRecovery,
-                    "expected the file to end after {} rows, found {bytes} more bytes ({rows} whole rows): call recover(path) to \
-                     keep these rows, or open with on_tail=\"keep\" or \"drop\"",
-                    found.rows
+                    "expected the file to end after {}, found {} more ({}): call recover(path) to keep them, or open with \
+                     on_tail=\"keep\" or \"drop\"",
+                    count(found.rows, "row"),
+                    count(bytes, "byte"),
+                    count(rows, "whole row")
                 ));
             }
         };

@@ -119,7 +119,6 @@ impl View {
         }
         Ok(was..self.len())
     }
-
 }
 
 fn map(file: &File, found: &Found) -> Result<Option<Arc<Mmap>>> {
@@ -128,7 +127,8 @@ fn map(file: &File, found: &Found) -> Result<Option<Arc<Mmap>>> {
     if size == 0 {
         return Ok(None);
     }
-    let len = usize::try_from(size).map_err(|_| error!(OverLimit, "{size} bytes are too many to map on this machine"))?;
+    let len =
+        usize::try_from(size).map_err(|_| error!(OverLimit, "{size} bytes are too many to map on this machine"))?;
     // SAFETY: the mapping is read-only and ends inside the file, which `find_whole` found long enough. It leaves the header
     // out, whose count changes. Memory that another program changes is outside of what Rust can promise; what this crate
     // promises is that it never changes a committed row in place, so that only foreign writers can, and `truncate` and

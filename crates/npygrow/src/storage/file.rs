@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(file.copy_from(&from, 4, 8, 99).unwrap(), 2);
         assert_eq!(file.copy_from(&from, 7, 0, 1).unwrap(), 0);
         assert_eq!(fs::read(&path).unwrap(), b"0cde4567ef");
-        let memory = super::super::Memory::from(b"XYZ".to_vec());
+        let memory = crate::storage::Memory::from(b"XYZ".to_vec());
         assert_eq!(file.copy_from(&memory, 1, 9, 5).unwrap(), 2);
         assert!(!file.share_from(&memory, 0, 0, 3).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"0cde4567eYZ");
