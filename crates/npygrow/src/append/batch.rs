@@ -41,7 +41,7 @@ impl Batch<'_> {
         let done = self.put(bytes);
         done.map_err(|error| {
             self.undo();
-            self.appender.named(error)
+            self.appender.failed(error)
         })
     }
 
@@ -78,7 +78,9 @@ impl Batch<'_> {
     /// As [`Appender::append_bytes`], and `Mismatch` when bytes are missing; the file is as before.
     pub fn commit(mut self) -> Result<Option<Range<u64>>> {
         if self.left > 0 {
-            return Err(self.appender.named(self.wrong_size()));
+            let error = self.wrong_size();
+            self.undo();
+            return Err(self.appender.failed(error));
         }
         let count = self.count;
         match core::mem::replace(&mut self.to, Target::Done) {
@@ -89,7 +91,7 @@ impl Batch<'_> {
             }
             target => {
                 let published = self.appender.complete(target, count);
-                let published = self.appender.end_turn(published)?;
+                let published = self.appender.end_turn(published).map_err(|error| self.appender.failed(error))?;
                 Ok(Some(published.end - count..published.end))
             }
         }
