@@ -41,7 +41,7 @@ impl Batch<'_> {
         let done = self.put(bytes);
         done.map_err(|error| {
             self.undo();
-            self.appender.failed(error)
+            self.appender.named(error)
         })
     }
 
@@ -80,7 +80,7 @@ impl Batch<'_> {
         if self.left > 0 {
             let error = self.wrong_size();
             self.undo();
-            return Err(self.appender.failed(error));
+            return Err(self.appender.named(error));
         }
         let count = self.count;
         match core::mem::replace(&mut self.to, Target::Done) {
@@ -104,7 +104,7 @@ impl Batch<'_> {
     fn undo(&mut self) {
         match core::mem::replace(&mut self.to, Target::Done) {
             Target::Done => return,
-            Target::Buffer { start } => return self.appender.buffer.truncate(start),
+            Target::Buffer { start } => self.appender.buffer.truncate(start),
             Target::File { .. } => {
                 if let State::Growing(growing) = &mut self.appender.state {
                     // `cut_back` latches when it fails, and every later call then says so.
@@ -114,6 +114,7 @@ impl Batch<'_> {
             #[cfg(feature = "std")]
             Target::New(_) => {}
         }
+        self.appender.forget();
         let _ = self.appender.end_turn(Ok(()));
     }
 }

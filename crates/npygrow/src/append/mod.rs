@@ -154,7 +154,8 @@ impl Appender {
         self.place.as_ref().map(Place::path)
     }
 
-    /// Settles what the rows of a new file are, as far as the options left it open. Writes nothing.
+    /// Settles what the rows of a new file are, as far as the options left it open. Writes nothing; a first append that
+    /// fails undoes it.
     ///
     /// # Errors
     ///
@@ -337,12 +338,16 @@ impl Appender {
         error
     }
 
-    /// After an append that failed: what it settled of a file that is not there yet is open again.
-    fn failed(&mut self, error: Error) -> Error {
+    /// After an append that came to nothing: what it settled of a file that is not there yet is open again.
+    fn forget(&mut self) {
         if self.buffered == 0 && !matches!(self.state, State::Growing(_)) {
             self.options = self.asked.clone();
             self.accepted = None;
         }
+    }
+
+    fn failed(&mut self, error: Error) -> Error {
+        self.forget();
         self.named(error)
     }
 
