@@ -47,10 +47,13 @@ impl Info {
             ([path], [Err(error)]) => complain_of(err, path, error)?,
             _ => write!(out, "{}", table(&files, &found))?,
         }
-        Ok(match found.iter().flatten().filter(|report| is_broken(report)).count() {
-            _ if found.iter().any(Result::is_err) => FAILED,
-            1.. if self.check => FOUND,
-            _ => DONE,
+        let is_found = self.check && found.iter().flatten().any(is_broken);
+        Ok(if found.iter().any(Result::is_err) {
+            FAILED
+        } else if is_found {
+            FOUND
+        } else {
+            DONE
         })
     }
 }
@@ -222,7 +225,7 @@ fn table(files: &[PathBuf], found: &[Result<Report>]) -> String {
         }
         text.push_str(&format!("{health}\n"));
     }
-    let broken = found.iter().flatten().filter(|report| is_broken(report)).count();
+    let broken = found.iter().flatten().filter(|&report| is_broken(report)).count();
     if broken > 0 {
         let call = paint(CALL, "npy info FILE");
         text.push_str(&format!("\n{broken} of {} to mend: {call} says how\n", count(found.len() as u64, "file")));
