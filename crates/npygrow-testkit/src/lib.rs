@@ -4,4 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+pub mod faulty;
 pub mod golden;
+pub mod model;
+pub mod shared;

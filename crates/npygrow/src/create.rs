@@ -164,7 +164,8 @@ impl Creation {
         (self.temp.storage(), start, self.end - start)
     }
 
-    /// Gives the file its name: the moment its rows exist. `replace`: in the place of the file there.
+    /// Gives the file its name: the moment its rows exist. `replace`: in the place of the file there. To make the name durable is
+    /// left to the caller, who has a handle to latch.
     pub(crate) fn finish(mut self, place: &Place, replace: bool, durability: Durability) -> Result<Made> {
         // A rename over a file that is not on the disk yet can leave an empty one after a power cut.
         if replace || durability != Durability::Process {
@@ -174,9 +175,6 @@ impl Creation {
             place.folder.replace(&mut self.temp, &place.name)?;
         } else if !place.folder.link_noreplace(&mut self.temp, &place.name)? {
             return Ok(Made::Late(Box::new(self)));
-        }
-        if durability != Durability::Process {
-            place.folder.sync()?;
         }
         let storage = self.temp.into_storage();
         let growing = Growing::made(storage, self.spec, self.header, self.layout, self.rows, durability)?;

@@ -140,16 +140,15 @@ impl Growing {
         if tail.bytes == 0 {
             return Ok(Dropped::default());
         }
-        let kept_from = self.at.end;
         if tail.keep > 0 {
             let rows = self.rows_after(tail.keep)?;
             self.commit(rows)?;
         }
-        let bytes = tail.bytes - (self.at.end - kept_from);
-        if bytes > 0 {
+        let dropped = tail.dropped(self.row_size());
+        if dropped.bytes > 0 {
             self.storage.set_len(self.at.end)?;
         }
-        Ok(Dropped { rows: tail.rows - tail.keep, bytes })
+        Ok(dropped)
     }
 
     pub(crate) fn spec(&self) -> &Spec {
@@ -345,14 +344,16 @@ impl Growing {
     }
 }
 
-/// The smallest unit that a disk writes as a whole.
+/// The smallest unit that a disk writes as a whole, and that a write(2) does which is killed.
 const SECTOR: usize = 512;
+const PAGE: usize = 4096;
 
 /// Whether a header of the same length cannot be put in the place of another in one piece: a power cut can leave any of the
-/// sectors that they differ in.
-pub(crate) fn tears(old: &[u8], new: &[u8]) -> bool {
+/// sectors that they differ in, a kill any of the pages.
+pub(crate) fn tears(old: &[u8], new: &[u8], durability: Durability) -> bool {
+    let unit = if durability == Durability::Process { PAGE } else { SECTOR };
     let changed = changed(old, new);
-    changed.start / SECTOR != changed.end.saturating_sub(1) / SECTOR
+    changed.start / unit != changed.end.saturating_sub(1) / unit
 }
 
 /// Where two headers of one length differ.
@@ -364,15 +365,15 @@ fn changed(old: &[u8], new: &[u8]) -> Range<usize> {
 }
 
 /// The bytes after the last committed row, and how many rows of them stay.
-struct Tail {
+pub(crate) struct Tail {
     rows: u64,
     bytes: u64,
-    keep: u64,
+    pub(crate) keep: u64,
 }
 
 impl Tail {
     /// What `on_tail` makes of it. An error where the file must not be appended to as it is.
-    fn of(found: &Found, on_tail: OnTail) -> Result<Self> {
+    pub(crate) fn of(found: &Found, on_tail: OnTail) -> Result<Self> {
         let (rows, bytes) = match found.health {
             Health::Clean => (0, 0),
             Health::Tail { rows, bytes } => (rows, bytes),
@@ -397,6 +398,10 @@ impl Tail {
             }
         };
         Ok(Tail { rows, bytes, keep })
+    }
+
+    pub(crate) fn dropped(&self, row_size: u64) -> Dropped {
+        Dropped { rows: self.rows - self.keep, bytes: self.bytes - self.keep * row_size }
     }
 }
 

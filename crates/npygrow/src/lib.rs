@@ -71,7 +71,7 @@ pub use create::Room;
 #[cfg(feature = "std")]
 pub use inspect::{Report, inspect, is_appendable, needs_recovery};
 #[cfg(feature = "std")]
-pub use repair::{RecoverOptions, Recovery, Tail, ensure_appendable, recover};
+pub use repair::{RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, recover, recover_in};
 #[cfg(feature = "std")]
 pub use view::View;
 

@@ -1,14 +1,16 @@
 //! Mending files: counting what is there, and making room to grow.
 
 use crate::create::{Place, Room, missing, wait};
-use crate::error::{Error, Result, error};
+use crate::error::{Result, error};
 use crate::format::{Growable, Layout, MAX_HEADER_SIZE, MAX_ROWS, plain_header};
-use crate::grow::{no_room, sequence, tears};
+use crate::grow::{Durability, no_room, sequence, tears};
 use crate::open::{Found, Growth, Health, find, truncated};
 use crate::options::Options;
-use crate::storage::{BLOCK, Hold, Latched, Storage};
+use crate::storage::{BLOCK, Folder, Hold, Latched, Storage};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// What [`recover`] does with bytes after the last committed row.
@@ -81,21 +83,31 @@ pub struct Recovery {
 /// `OverLimit` when the header cannot be read, for then nothing says what a row is; `Io` for the rest.
 pub fn recover(path: impl AsRef<Path>, options: RecoverOptions) -> Result<Recovery> {
     let path = path.as_ref();
-    let recover = || {
-        let (place, storage) = lock(path)?;
-        let found = find(&*storage, options.max_header_size)?;
-        let plan = Plan::new(&found, options)?;
-        let recovery = plan.report(&*storage, &found)?;
-        plan.carry_out(&place, storage, found, options.max_header_size)?;
-        Ok(recovery)
-    };
-    recover().map_err(|error: Error| error.at(path.display()))
+    let place = Place::resolve(path);
+    place.and_then(|place| recover_at(&place, options)).map_err(|error| error.at(path.display()))
 }
 
-fn lock(path: &Path) -> Result<(Place, Box<dyn Storage>)> {
-    let place = Place::resolve(path)?;
-    let storage = place.lock(&wait(&Options::default()), Hold::Turn)?.ok_or_else(missing)?;
-    Ok((place, storage))
+/// As [`recover`], in any [`Folder`].
+///
+/// # Errors
+///
+/// As [`recover`].
+pub fn recover_in(folder: Arc<dyn Folder>, name: &OsStr, options: RecoverOptions) -> Result<Recovery> {
+    let place = Place::new(folder, name);
+    recover_at(&place, options).map_err(|error| error.at(place.path().display()))
+}
+
+fn recover_at(place: &Place, options: RecoverOptions) -> Result<Recovery> {
+    let storage = lock(place)?;
+    let found = find(&*storage, options.max_header_size)?;
+    let plan = Plan::new(&found, options)?;
+    let recovery = plan.report(&*storage, &found)?;
+    plan.carry_out(place, storage, found, options.max_header_size)?;
+    Ok(recovery)
+}
+
+fn lock(place: &Place) -> Result<Box<dyn Storage>> {
+    place.lock(&wait(&Options::default()), Hold::Turn)?.ok_or_else(missing)
 }
 
 /// What is to be done: the rows to count, and the file's new size.
@@ -188,7 +200,7 @@ fn recount(storage: &mut Latched, found: &Found, rows: u64) -> Result<bool> {
         .map(|roomy| roomy.bytes)
         .or_else(|| plain_header(header.version, header.len, &spec.dtype, spec.order, &spec.shape(rows)));
     match new {
-        Some(new) if !tears(&found.bytes, &new) => {
+        Some(new) if !tears(&found.bytes, &new, Durability::Power) => {
             storage.write_all_at(0, &new)?;
             storage.sync()?;
             Ok(true)
@@ -254,26 +266,38 @@ fn zero_run(storage: &dyn Storage, layout: &Layout, size: u64) -> Result<u64> {
 /// `Malformed`, `Unsupported`, `OverLimit` when it is no file for us; `Io` for the rest: then it is as it was.
 pub fn ensure_appendable(path: impl AsRef<Path>, room: Room, max_header_size: u64) -> Result<bool> {
     let path = path.as_ref();
-    let ensure = || {
-        let (place, storage) = lock(path)?;
-        let found = find(&*storage, max_header_size)?;
-        match found.health {
-            Health::Truncated { rows, .. } => return Err(truncated(found.rows, rows)),
-            Health::Sequence => return Err(sequence()),
-            Health::Tail { bytes, .. } if !matches!(found.growth, Growth::Ours(_)) => {
-                return Err(error!(
-                    NeedsRecovery,
-                    "{bytes} bytes follow the last row: call recover(path) first, to keep or to drop them"
-                ));
-            }
-            _ if found.is_scalar() => return Err(no_room(&found)),
-            _ => {}
+    let place = Place::resolve(path);
+    place.and_then(|place| ensure_at(&place, room, max_header_size)).map_err(|error| error.at(path.display()))
+}
+
+/// As [`ensure_appendable`], in any [`Folder`].
+///
+/// # Errors
+///
+/// As [`ensure_appendable`].
+pub fn ensure_appendable_in(folder: Arc<dyn Folder>, name: &OsStr, room: Room, max_header_size: u64) -> Result<bool> {
+    let place = Place::new(folder, name);
+    ensure_at(&place, room, max_header_size).map_err(|error| error.at(place.path().display()))
+}
+
+fn ensure_at(place: &Place, room: Room, max_header_size: u64) -> Result<bool> {
+    let storage = lock(place)?;
+    let found = find(&*storage, max_header_size)?;
+    match found.health {
+        Health::Truncated { rows, .. } => return Err(truncated(found.rows, rows)),
+        Health::Sequence => return Err(sequence()),
+        Health::Tail { bytes, .. } if !matches!(found.growth, Growth::Ours(_)) => {
+            return Err(error!(
+                NeedsRecovery,
+                "{bytes} bytes follow the last row: call recover(path) first, to keep or to drop them"
+            ));
         }
-        if found.growth.max_rows() == Some(MAX_ROWS) {
-            return Ok(false);
-        }
-        place.give_room(storage, &found, room, max_header_size)?;
-        Ok(true)
-    };
-    ensure().map_err(|error: Error| error.at(path.display()))
+        _ if found.is_scalar() => return Err(no_room(&found)),
+        _ => {}
+    }
+    if found.growth.max_rows() == Some(MAX_ROWS) {
+        return Ok(false);
+    }
+    place.give_room(storage, &found, room, max_header_size)?;
+    Ok(true)
 }

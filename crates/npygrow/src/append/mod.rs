@@ -178,7 +178,9 @@ impl Appender {
     /// As [`append_bytes`](Appender::append_bytes), and `Mismatch` when `T` is not the file's dtype.
     pub fn append<T: Element>(&mut self, values: &[T]) -> Result<Option<Range<u64>>> {
         let id = TypeId::of::<T>();
+        let mut unsettled = None;
         if self.accepted != Some(id) {
+            unsettled = (self.dtype().is_none() || self.row_shape().is_none()).then(|| self.options.clone());
             match &self.options.dtype {
                 Some(dtype) => element::check::<T>(dtype).map_err(|error| self.named(error))?,
                 None => self.options.dtype = Some(T::dtype()),
@@ -186,7 +188,13 @@ impl Appender {
             self.options.row_shape.get_or_insert_with(T::shape);
             self.accepted = Some(id);
         }
-        self.append_bytes(element::bytes_of(values))
+        let done = self.append_bytes(element::bytes_of(values));
+        // A first append that is refused must not settle what the rows of the file are.
+        if let (Err(_), Some(options), false) = (&done, unsettled, matches!(self.state, State::Growing(_))) {
+            self.options = options;
+            self.accepted = None;
+        }
+        done
     }
 
     /// Appends whole rows as they lie in the file: of its dtype, one row after the other.
@@ -267,7 +275,7 @@ impl Appender {
                 growing.sync()?;
                 #[cfg(feature = "std")]
                 if let Some(place) = &this.place {
-                    place.folder.sync()?;
+                    growing.storage().latch_on(place.folder.sync(), "what is durable is unknown")?;
                 }
             }
             Ok(())

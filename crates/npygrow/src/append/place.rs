@@ -4,8 +4,8 @@ use super::{Appender, State, unknown_dtype};
 use crate::create::{Creation, Made, Place, Room, Standing, hold, wait};
 use crate::element::Element;
 use crate::error::{Result, error};
-use crate::grow::{Dropped, Durability, Growing, tears};
-use crate::open::{Growth, Health, find};
+use crate::grow::{Dropped, Durability, Growing, Tail, tears};
+use crate::open::{Growth, find};
 use crate::options::{Mode, Options};
 use crate::storage::{Folder, Hold, Storage as _, acquire};
 use alloc::boxed::Box;
@@ -66,10 +66,14 @@ impl Appender {
             Standing::Replaceable(old) => self.state = State::Pending { replaces: Some(old) },
             Standing::Whole(mut storage, mut found) => {
                 self.options.check(&found.spec)?;
-                let durable = self.options.durability != Durability::Process;
-                let tears = matches!(&found.growth, Growth::Adoptable(ours) if tears(&found.bytes, &ours.bytes));
-                if let Some(place) = self.place.as_ref().filter(|_| durable && tears && found.health == Health::Clean) {
+                let torn = |ours: &[u8]| tears(&found.bytes, ours, self.options.durability);
+                let tears = matches!(&found.growth, Growth::Adoptable(ours) if torn(&ours.bytes));
+                if let Some(place) = self.place.as_ref().filter(|_| tears) {
+                    let tail = Tail::of(&found, self.options.on_tail)?;
+                    found.rows += tail.keep;
                     storage = place.give_room(storage, &found, Room::Auto, self.options.header_limit())?;
+                    let dropped = tail.dropped(found.layout.row_size);
+                    self.drop_also(dropped);
                     acquire(&mut *storage, &wait(&self.options), hold(&self.options))?;
                     *found = find(&*storage, self.options.header_limit())?;
                 }
@@ -121,7 +125,7 @@ impl Appender {
         let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
         let replaces = matches!(self.state, State::Pending { replaces: Some(_) });
         let mut late = match creation.finish(&place, replaces, self.options.durability)? {
-            Made::Growing(growing) => return self.made(growing),
+            Made::Growing(growing) => return self.made(growing, &place),
             Made::Late(creation) => creation,
         };
         self.stand(place.look(&self.options)?)?;
@@ -135,20 +139,27 @@ impl Appender {
                 growing.commit(rows)
             }
             _ => match late.finish(&place, true, self.options.durability)? {
-                Made::Growing(growing) => self.made(growing),
+                Made::Growing(growing) => self.made(growing, &place),
                 Made::Late(_) => Err(error!(Io, "the file appears and disappears: another program is renaming it")),
             },
         }
     }
 
-    fn made(&mut self, mut growing: Box<Growing>) -> Result<Range<u64>> {
+    fn made(&mut self, mut growing: Box<Growing>, place: &Place) -> Result<Range<u64>> {
         let rows = 0..growing.rows();
         // It was locked as it was made; this puts it on the list of what this process holds.
         acquire(growing.storage().inner(), &wait(&self.options), hold(&self.options))?;
+        // The rows exist: a handle that did not latch would append them again when the call is repeated.
+        let named = match self.options.durability {
+            Durability::Process => Ok(()),
+            _ => growing.storage().latch_on(place.folder.sync(), "commit in doubt"),
+        };
         self.remember(&growing.spec().clone());
         self.options.mode = Mode::Append;
         self.state = State::Growing(growing);
-        Ok(rows)
+        self.buffer.clear();
+        self.buffered = 0;
+        named.map(|()| rows)
     }
 }
 

@@ -51,7 +51,8 @@ impl Latched {
         Ok(&mut *self.inner)
     }
 
-    fn latch_on<T>(&mut self, result: Result<T>, doubt: &str) -> Result<T> {
+    /// Latches when `result`, of a call that was to make something durable, is an error.
+    pub(crate) fn latch_on<T>(&mut self, result: Result<T>, doubt: &str) -> Result<T> {
         result.map_err(|error: Error| {
             let error = error.and(doubt);
             self.latch(error.detail());
