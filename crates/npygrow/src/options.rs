@@ -155,6 +155,6 @@ impl Options {
         if want.is_empty() {
             return Ok(());
         }
-        Err(error!(Mismatch, "expected a file of {}, found one of {}", want.join(", "), have.join(", ")))
+        Err(error!(Mismatch, "expected a file with {}, found {}", want.join(", "), have.join(", ")))
     }
 }
