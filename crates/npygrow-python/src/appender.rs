@@ -252,7 +252,7 @@ impl Appender {
     /// Parameters
     /// ----------
     /// rows : array_like
-    ///     Of shape (n, \*row_shape), in Fortran order (\*row_shape, n), for any n.
+    ///     Of shape ``(n, *row_shape)``, in Fortran order ``(*row_shape, n)``, for any n.
     ///
     /// Returns
     /// -------

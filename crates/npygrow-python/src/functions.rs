@@ -231,5 +231,5 @@ pub(crate) fn needs_recovery(py: Python<'_>, filename: FsPath, max_header_size: 
 /// Runs the command `npy` with the arguments of a process, its name first, and returns the exit status.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> i32 {
-    py.detach(|| npygrow_cli::main_with(argv.into_iter()))
+    py.detach(|| npygrow_cli::run(argv))
 }
