@@ -155,8 +155,7 @@ def test_a_file_changed_underneath_is_left_alone(path, verb, size):
     if verb != "close":
         with refused(ng.LatchedError, path, "open"):
             rows.append(ROWS)
-        with pytest.raises(ng.LatchedError):
-            rows.close()
+        rows.close()  # It was told, and no row is lost by it.
     assert rows.closed
     holds(path, theirs)
 
@@ -168,8 +167,7 @@ def test_small_appends_notice_a_changed_file_too(path):
     with pytest.raises(ng.LatchedError):
         for _ in range(1025):
             rows.append(ROWS)
-    with pytest.raises(ng.LatchedError):
-        rows.close()
+    rows.close()
 
 
 def test_truncate_cuts_rows(path):

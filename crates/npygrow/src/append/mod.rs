@@ -50,7 +50,10 @@ pub struct Appender {
     /// Rows that are not published yet, and how many (rows may take no bytes).
     buffer: Vec<u8>,
     buffered: u64,
+    /// Once something is known of the rows, the options ask for it.
     options: Options,
+    /// What the caller asked for.
+    asked: Options,
     dropped: Dropped,
     /// The last element type that fitted: spares the next append of it the comparison.
     accepted: Option<TypeId>,
@@ -151,7 +154,8 @@ impl Appender {
         self.place.as_ref().map(Place::path)
     }
 
-    /// Settles what the rows of a new file are, as far as the options left it open. Writes nothing.
+    /// Settles what the rows of a new file are, as far as the options left it open. Writes nothing; a first append that
+    /// fails undoes it.
     ///
     /// # Errors
     ///
@@ -196,7 +200,8 @@ impl Appender {
         let row_size = self.known_row_size()?;
         let size = rows.len() as u64;
         if row_size == 0 || !size.is_multiple_of(row_size) {
-            return Err(self.named(self.not_whole_rows(row_size, size)));
+            let error = self.not_whole_rows(row_size, size);
+            return Err(self.failed(error));
         }
         self.append_rows(size / row_size, rows)
     }
@@ -230,12 +235,12 @@ impl Appender {
     /// As [`append_bytes`](Appender::append_bytes).
     pub fn begin(&mut self, count: u64) -> Result<Batch<'_>> {
         let row_size = self.known_row_size()?;
-        let left = self.check_count(count, row_size).map_err(|error| self.named(error))?;
+        let left = self.check_count(count, row_size).map_err(|error| self.failed(error))?;
         let holds = (self.buffer.len() as u64).checked_add(left).is_some_and(|all| all < self.options.buffering as u64);
         let to = if holds {
             Target::Buffer { start: self.buffer.len() }
         } else {
-            self.start(count, left).map_err(|error| self.named(error))?
+            self.start(count, left).map_err(|error| self.failed(error))?
         };
         Ok(Batch { appender: self, count, left, to })
     }
@@ -331,6 +336,19 @@ impl Appender {
             return error.at(place.path().display());
         }
         error
+    }
+
+    /// After an append that came to nothing: what it settled of a file that is not there yet is open again.
+    fn forget(&mut self) {
+        if self.buffered == 0 && !matches!(self.state, State::Growing(_)) {
+            self.options = self.asked.clone();
+            self.accepted = None;
+        }
+    }
+
+    fn failed(&mut self, error: Error) -> Error {
+        self.forget();
+        self.named(error)
     }
 
     fn known_row_size(&self) -> Result<u64> {
