@@ -41,7 +41,7 @@ def prepare(
     descr = ""
     if dtype is None:
         descr, dtype = settle(array.dtype, path, stacklevel=2)
-    if array.dtype.isbuiltin != 1 and dtype.kind == "V" and _stored(array.dtype) == dtype:
+    if dtype.kind == "V" and dtype.names is None and array.dtype != dtype and _stored(array.dtype) == dtype:
         array = array.view(dtype)
     # From here on the growth axis is the first, and the file's bytes are the array's in C order.
     array = array if order == "C" else array.T

@@ -1,6 +1,6 @@
 //! `npygrow.Appender`.
 
-use npygrow::{Durability, ErrorKind, Mode, OnTail};
+use npygrow::{Durability, Mode, OnTail};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyReadonlyArray1};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyResourceWarning, PyUserWarning, PyValueError};
@@ -10,13 +10,12 @@ use pyo3::types::{PyIterator, PyRange, PyTuple};
 use std::ffi::CString;
 use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::convert::{Fit, range};
-use crate::dtype::{FsPath, ORDERS, order_name, to_numpy, to_stored, word};
-use crate::errors::raise;
+use crate::convert::range;
+use crate::dtype::{FsPath, ORDERS, order_name, to_stored, word};
 use crate::guard::Guarded;
+use crate::state::{Facts, Interrupt, Open, State};
 
 /// Appends rows to one .npy file, which every reader of .npy can open at any time.
 ///
@@ -77,101 +76,6 @@ pub(crate) struct Appender {
     state: Guarded<State>,
     exact: bool,
     interrupt: Interrupt,
-}
-
-enum State {
-    Open(Box<Open>),
-    Closed(Facts),
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Closed(Facts::default())
-    }
-}
-
-struct Open {
-    appender: npygrow::Appender,
-    /// Bytes that may gather in memory.
-    buffering: u64,
-    /// What passes without a check in Python; `None` until dtype and row shape are settled.
-    fit: Option<Fit>,
-}
-
-/// What stays known of a closed appender.
-#[derive(Default)]
-struct Facts {
-    rows: u64,
-    row_shape: Option<Vec<u64>>,
-    dtype: Option<Py<PyArrayDescr>>,
-    order: &'static str,
-    dropped: npygrow::Dropped,
-}
-
-/// The exception that ended a wait for the lock, on its way around the crate's own error.
-#[derive(Clone, Default)]
-struct Interrupt(Arc<Mutex<Option<PyErr>>>);
-
-impl Interrupt {
-    fn poll(&self) -> npygrow::Result<()> {
-        Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(|error| {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            npygrow::Error::new(ErrorKind::Io, "the wait for the lock was interrupted")
-        })
-    }
-
-    fn raise(&self, error: npygrow::Error) -> PyErr {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| raise(error))
-    }
-}
-
-impl Open {
-    /// Whether this many bytes stay in memory, where letting go of the interpreter would cost more than the copy.
-    fn is_buffered(&self, row_size: u64, bytes: usize) -> bool {
-        let waiting = (self.appender.len() - self.appender.committed()) * row_size;
-        waiting + (bytes as u64) < self.buffering
-    }
-
-    fn fit(&mut self, py: Python<'_>, path: &str) -> PyResult<Option<&mut Fit>> {
-        if self.fit.is_none()
-            && let (Some(dtype), Some(row_shape), Some(row_size)) =
-                (self.appender.dtype(), self.appender.row_shape(), self.appender.row_size())
-        {
-            let dtype = to_numpy(py, dtype, path)?;
-            self.fit = Some(Fit::new(&dtype, row_shape, row_size, self.appender.order())?);
-        }
-        Ok(self.fit.as_mut())
-    }
-
-    fn dtype<'py>(&mut self, py: Python<'py>, path: &str) -> PyResult<Option<Bound<'py, PyArrayDescr>>> {
-        if let Some(fit) = self.fit(py, path)? {
-            return Ok(Some(fit.dtype(py)));
-        }
-        self.appender.dtype().map(|dtype| to_numpy(py, dtype, path)).transpose()
-    }
-
-    fn facts(&mut self, py: Python<'_>, path: &str) -> PyResult<Facts> {
-        Ok(Facts {
-            dtype: self.dtype(py, path)?.map(Bound::unbind),
-            rows: self.appender.len(),
-            row_shape: self.appender.row_shape().map(<[u64]>::to_vec),
-            order: order_name(self.appender.order()),
-            dropped: self.appender.dropped(),
-        })
-    }
-}
-
-impl Facts {
-    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let Some(mut shape) = self.row_shape.clone() else { return Ok(None) };
-        shape.insert(if self.order == "C" { 0 } else { shape.len() }, self.rows);
-        PyTuple::new(py, shape).map(Some)
-    }
-
-    fn clone_ref(&self, py: Python<'_>) -> Self {
-        let dtype = self.dtype.as_ref().map(|dtype| dtype.clone_ref(py));
-        Self { row_shape: self.row_shape.clone(), dtype, ..*self }
-    }
 }
 
 /// The words of the constructor's parameters.
@@ -240,7 +144,8 @@ impl Appender {
             );
             warn(py, &py.get_type::<PyUserWarning>(), text)?;
         }
-        let open = Open { appender, buffering: buffering as u64, fit: None };
+        let mut open = Open { appender, buffering: buffering as u64, fit: None };
+        open.fit(py, &name)?; // A dtype that NumPy does not know is refused here.
         Ok(Self { state: Guarded::new(name, State::Open(Box::new(open))), exact, interrupt })
     }
 
@@ -252,7 +157,7 @@ impl Appender {
     /// Parameters
     /// ----------
     /// rows : array_like
-    ///     Of shape (n, \*row_shape), in Fortran order (\*row_shape, n), for any n.
+    ///     Of shape ``(n, *row_shape)``, in Fortran order ``(*row_shape, n)``, for any n.
     ///
     /// Returns
     /// -------
