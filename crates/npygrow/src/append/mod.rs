@@ -220,6 +220,14 @@ impl Appender {
     ///
     /// As [`append_bytes`](Appender::append_bytes).
     pub fn append_rows(&mut self, count: u64, rows: &[u8]) -> Result<Option<Range<u64>>> {
+        if let State::Growing(growing) = &mut self.state
+            && self.options.buffering == 0
+            && !self.options.turns
+            && count.checked_mul(growing.row_size()) == Some(rows.len() as u64)
+        {
+            // What a batch of one piece does, without the detours.
+            return growing.append(count, rows).map(Some).map_err(|error| self.named(error));
+        }
         let mut batch = self.begin(count)?;
         batch.write(rows)?;
         batch.commit()

@@ -1,10 +1,9 @@
-use super::{File, Folder, Hold, Identity, Storage, Temp, Wait, file, lock, sys};
+use super::{File, Folder, Hold, Identity, Owner, Storage, Temp, Wait, file, lock, sys};
 use crate::error::{Error, ErrorKind, Result, error};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf, absolute, is_separator};
-use std::process;
 use std::time::Duration;
 
 /// A folder of the file system.
@@ -138,9 +137,9 @@ fn temp_name(name: &OsStr) -> String {
 
 /// Removes `path`, unless a fork of this process asks.
 fn remover(path: PathBuf) -> impl FnOnce() + Send + 'static {
-    let owner = process::id();
+    let owner = Owner::new();
     move || {
-        if owner == process::id() {
+        if owner.is_here() {
             let _ = fs::remove_file(path);
         }
     }
