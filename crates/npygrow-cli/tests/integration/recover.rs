@@ -106,7 +106,7 @@ fn a_file_that_grows_is_left_alone() {
     let mut appender = Appender::open(folder.path("live.npy")).unwrap();
     appender.append(&[1_u8]).unwrap();
     let expected = format!(
-        "error: live.npy: still locked by an appender of process {}, or by a worker forked from it: close it, wait longer \
+        "error: live.npy: locked by an appender of process {}, or by a worker forked from it: close it, wait longer \
          with `lock_timeout`, or open both with `turns`\n",
         std::process::id()
     );
