@@ -4,7 +4,9 @@
 
 mod support;
 
+mod adopt;
 mod append;
 mod architecture;
 mod faults;
 mod headers;
+mod recover;
