@@ -103,7 +103,11 @@ impl Appender {
     fn take_lock(&mut self) -> Result<()> {
         let Some(place) = self.place.clone() else { return Ok(()) };
         place.check_owner()?;
-        let State::Growing(growing) = &mut self.state else { return self.stand(place.look(&self.options)?) };
+        let State::Growing(growing) = &mut self.state else {
+            // An empty file that was found before is locked by this very appender: a second look would wait for it for ever.
+            self.unlock()?;
+            return self.stand(place.look(&self.options)?);
+        };
         growing.storage().check()?;
         acquire(growing.storage().inner(), &wait(&self.options), Hold::Turn)?;
         if place.folder.identity(&place.name)? != growing.storage().identity()? {
