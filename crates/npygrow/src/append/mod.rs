@@ -377,8 +377,9 @@ impl Appender {
     }
 
     /// The bytes of `count` rows, which the file must be able to hold and to count.
-    fn check_count(&self, count: u64, row_size: u64) -> Result<u64> {
-        if let State::Growing(growing) = &self.state {
+    fn check_count(&mut self, count: u64, row_size: u64) -> Result<u64> {
+        if let State::Growing(growing) = &mut self.state {
+            growing.storage().check()?;
             growing.rows_after(count.saturating_add(self.buffered))?;
         }
         count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))

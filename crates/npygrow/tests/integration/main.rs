@@ -6,7 +6,13 @@ mod support;
 
 mod adopt;
 mod append;
-mod architecture;
+mod create;
 mod faults;
 mod headers;
+mod locks;
+mod model;
+mod reading;
 mod recover;
+mod room;
+mod threads;
+mod turns;
