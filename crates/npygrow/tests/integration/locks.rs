@@ -120,7 +120,7 @@ fn a_file_changed_under_the_appender_is_left_to_who_changed_it() {
                     "append" => fails(appender.append(&vec![5_u32; 1 << 14]), &expected),
                     "truncate" => fails(appender.truncate(1), &expected),
                     _ => {
-                        let lost = if buffering > 0 { "; 1 buffered rows are lost" } else { "" };
+                        let lost = if buffering > 0 { "; 1 buffered row lost" } else { "" };
                         fails(appender.close(), &(expected + lost));
                         assert_eq!(disk.bytes(), theirs, "{call}, buffering {buffering}");
                         continue;
