@@ -45,7 +45,7 @@ demo: .venv/.package
 
 # --- The checks, in the order they run: the quick ones first -------------------------------------------------------
 
-CHECKS := fmt clippy clippy-no-std clippy-ndarray no-std cargo-test cargo-test-ndarray doc wheel \
+CHECKS := fmt clippy clippy-no-std clippy-ndarray platforms no-std cargo-test cargo-test-ndarray doc wheel \
 	pytest pytest-oldest doctest stubtest
 .PHONY: $(CHECKS)
 
@@ -60,7 +60,9 @@ fmt:
 	@scripts/check $@ cargo fmt --all --check
 clippy:
 	@scripts/check $@ cargo clippy --quiet --workspace --all-targets -- -D warnings
-clippy-no-std:
+clippy-platforms:
+	@scripts/check $@ scripts/platforms
+no-std:
 	@scripts/check $@ cargo clippy --quiet -p npygrow --no-default-features --lib -- -D warnings
 clippy-ndarray:
 	@scripts/check $@ cargo clippy --quiet -p npygrow --features ndarray --all-targets -- -D warnings

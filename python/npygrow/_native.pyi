@@ -8,6 +8,18 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .reports import Dropped, Recovery, Report
 
+__all__ = [
+    "Appender",
+    "Array",
+    "ensure_appendable",
+    "inspect",
+    "is_appendable",
+    "main",
+    "needs_recovery",
+    "open",
+    "recover",
+]
+
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 @final

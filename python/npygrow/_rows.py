@@ -17,7 +17,7 @@ from .errors import FormatError, MismatchError
 
 _Array = np.ndarray[Any, Any]
 _Dtype = np.dtype[Any]
-_Check = Callable[[_Array, _Dtype], _Array]
+_Check = Callable[[_Array, _Dtype], Any]
 
 BLOCK = 4 << 20
 """Bytes handed over at a time."""
@@ -28,20 +28,20 @@ _CHECKED = 256 << 10
 
 def prepare(
     rows: Any, path: str, dtype: _Dtype | None, row_shape: tuple[int, ...] | None, order: str, exact: bool
-) -> tuple[_Dtype, str, tuple[int, ...], Iterator[_Array]]:
+) -> tuple[int, str, tuple[int, ...], Iterator[_Array]]:
     """Checks `rows` against a file, of which `dtype` and `row_shape` may not be settled yet.
 
-    Returns the file's dtype, its descr when this settled it, the row shape and the blocks to write: one-dimensional
-    uint8 arrays, each valid until the next is asked for.
+    Returns the number of rows, the file's descr where this settles it, the row shape and the blocks to write:
+    one-dimensional uint8 arrays, each valid until the next is asked for.
     """
     array = _array(rows, path, dtype)
     shape = array.shape[1:] if order == "C" else array.shape[:-1]
     if row_shape is not None and shape != row_shape:
-        raise MismatchError(_wrong_shape(array, path, row_shape, order))
+        raise MismatchError(_wrong_shape(array, path, row_shape, shape, order))
     descr = ""
     if dtype is None:
         descr, dtype = settle(array.dtype, path, stacklevel=2)
-    if array.dtype.isbuiltin != 1 and dtype.kind == "V" and _stored(array.dtype) == dtype:
+    if dtype.kind == "V" and dtype.names is None and array.dtype != dtype and _stored(array.dtype) == dtype:
         array = array.view(dtype)
     # From here on the growth axis is the first, and the file's bytes are the array's in C order.
     array = array if order == "C" else array.T
@@ -52,12 +52,13 @@ def prepare(
                 f"cast them first, or open with casting='checked'"
             )
         _check(array, dtype, path)
-    return dtype, descr, shape, _blocks(array, dtype)
+    return len(array), descr, shape, _blocks(array, dtype)
 
 
 def _array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
     if isinstance(rows, np.ma.MaskedArray):
-        if np.ma.is_masked(rows):
+        # Records have a mask for each field.
+        if np.ascontiguousarray(np.ma.getmask(rows)).view(bool).any():
             raise MismatchError(f"{path}: a masked array has values that .npy cannot hold: append rows.filled(value)")
         rows = rows.data
     try:
@@ -72,12 +73,11 @@ def _array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
     return array
 
 
-def _wrong_shape(array: _Array, path: str, row_shape: tuple[int, ...], order: str) -> str:
-    sizes = ("n", *map(str, row_shape)) if order == "C" else (*map(str, row_shape), "n")
-    text = f"{path}: expected an array of shape ({', '.join(sizes)}{',' * (len(sizes) == 1)}), found {array.shape}"
+def _wrong_shape(array: _Array, path: str, row_shape: tuple[int, ...], shape: tuple[int, ...], order: str) -> str:
+    text = f"{path}: expected rows of shape {row_shape}, found an array of shape {array.shape}"
     if array.shape == row_shape:
-        return f"{text}: append one row as {'row[None]' if order == 'C' else 'row[..., None]'}"
-    return text
+        return f"{text}, which is one row: append {'row[None]' if order == 'C' else 'row[..., None]'}"
+    return f"{text}, whose rows have shape {shape}"
 
 
 # Which dtype goes into a file.
@@ -107,9 +107,11 @@ def loaded(descr: str, path: str) -> _Dtype:
         raise FormatError(f"{path}: NumPy {np.__version__} on this machine has no dtype for {descr}: {error}") from error
 
 
-@functools.lru_cache(maxsize=256)
-def _loaded(descr: str) -> _Dtype:
+def _load(descr: str) -> _Dtype:
     return np.lib.format.descr_to_dtype(ast.literal_eval(descr))
+
+
+_loaded = functools.lru_cache(maxsize=256)(_load)
 
 
 def _stored(dtype: _Dtype) -> _Dtype | None:
@@ -149,7 +151,7 @@ def _check(array: _Array, target: _Dtype, path: str) -> None:
         for row, field, value in sorted(_misfits(part, checks), key=lambda found: found[0]):
             row = (done + row) // (array.size // len(array))
             raise MismatchError(
-                f"{path}: row {row} of the array does not fit: {value!r}{_in(field)} would change "
+                f"{path}: row {row} of the array does not fit: {value}{_in(field)} would change "
                 f"from dtype {array.dtype} to the file's {target}"
             )
         done += part.size
@@ -157,14 +159,15 @@ def _check(array: _Array, target: _Dtype, path: str) -> None:
 
 def _misfits(
     part: _Array, checks: list[tuple[tuple[str, ...], _Dtype, _Check]]
-) -> Iterator[tuple[int, tuple[str, ...], Any]]:
+) -> Iterator[tuple[int, tuple[str, ...], str]]:
     for field, target, check in checks:
         values = functools.reduce(lambda record, name: record[name], field, part)
         with np.errstate(all="ignore"):
             bad = check(values, target)
         if bad.any():
             first = int(bad.argmax())
-            yield first * part.size // bad.size, field, values.flat[first]
+            value = values.flat[first]
+            yield first * part.size // bad.size, field, repr(value.item()) if values.dtype.kind in "SU" else str(value)
 
 
 def _checks(
@@ -187,10 +190,8 @@ def _checks(
     elif not np.can_cast(source, target, "equiv"):
         check = _rule(source, target)
         if check is _never:
-            raise MismatchError(
-                f"{path}: expected rows of dtype {target}{_in(field)}, found {source}, whose values that cannot hold: "
-                f"cast them yourself, as rows.astype({target.str!r})"
-            )
+            text = f"{path}: expected rows of dtype {target}{_in(field)}, found {source}, which does not always fit"
+            raise MismatchError(text if target.kind == "V" else f"{text}: cast them, as by .astype({target.str!r})")
         if check is not _always:
             yield field, target, check
 
@@ -225,39 +226,39 @@ def _rule(source: _Dtype, target: _Dtype) -> _Check:
     return _never
 
 
-def _always(values: _Array, target: _Dtype) -> _Array:
+def _always(values: _Array, target: _Dtype) -> Any:
     return np.zeros(values.shape, bool)
 
 
-def _never(values: _Array, target: _Dtype) -> _Array:
+def _never(values: _Array, target: _Dtype) -> Any:
     return np.ones(values.shape, bool)
 
 
-def _outside(values: _Array, target: _Dtype) -> _Array:
+def _outside(values: _Array, target: _Dtype) -> Any:
     limits = np.iinfo(target)
     return (values < limits.min) | (values > limits.max)
 
 
-def _inexact(values: _Array, target: _Dtype) -> _Array:
+def _inexact(values: _Array, target: _Dtype) -> Any:
     cast = values.astype(target).real
     # Processors disagree on what becomes of a float just past the integers' end.
     past = cast >= 2.0 ** (8 * values.itemsize - (values.dtype.kind == "i"))
     return past | (cast.astype(values.dtype) != values)
 
 
-def _infinite(values: _Array, target: _Dtype) -> _Array:
+def _infinite(values: _Array, target: _Dtype) -> Any:
     return np.isfinite(values) & ~np.isfinite(values.astype(target))
 
 
-def _changed(values: _Array, target: _Dtype) -> _Array:
+def _changed(values: _Array, target: _Dtype) -> Any:
     return values.astype(target) != values
 
 
-def _not_ascii(values: _Array, target: _Dtype) -> _Array:
+def _not_ascii(values: _Array, target: _Dtype) -> Any:
     return (np.ascontiguousarray(values)[..., None].view("u1") > 127).any(axis=-1)
 
 
-def _out_of_time(values: _Array, target: _Dtype) -> _Array:
+def _out_of_time(values: _Array, target: _Dtype) -> Any:
     back = values.astype(target).astype(values.dtype)
     return (back != values) & ~np.isnat(values)
 

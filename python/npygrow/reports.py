@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,22 +18,33 @@ class _Table:
     __slots__ = ()
 
     def __str__(self) -> str:
-        items = [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
-        lines = [(name.replace("_", " "), _text(value)) for name, value in items if _says_something(name, value)]
-        width = max(len(name) for name, _ in lines)
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        lines = {name.replace("_", " "): text for name in names if (text := _text(name, getattr(self, name)))}
+        width = max(map(len, lines)) + 2
+        return "\n".join(
+            textwrap.fill(
+                f"{name:<{width}}{text}",
+                120,
+                subsequent_indent=" " * width,
+                drop_whitespace=True,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for name, text in lines.items()
+        )
 
 
-def _says_something(name: str, value: Any) -> bool:
-    return value is not None and (name != "notes" or bool(value))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "; ".join(value) if isinstance(value, tuple) and isinstance(value[0], str) else str(value)
+def _text(name: str, value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}" + (", unverified" if name == "from_tail" and value else "")
+        case tuple() if name == "notes":
+            return "; ".join(value)
+    return str(value)
 
 
 @dataclass(frozen=True, slots=True)

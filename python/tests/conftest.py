@@ -1,4 +1,7 @@
-"""Fixtures that several files share. This folder is no package, so that the installed npygrow is tested, not its sources."""
+"""Fixtures that several files share.
+
+This folder is no package, so that the installed npygrow is tested, not its sources.
+"""
 
 import faulthandler
 import os
@@ -17,6 +20,10 @@ def pytest_configure():
     # While tests run, the error output is captured: the stacks need the real one.
     global stderr
     stderr = os.fdopen(os.dup(2), "w")
+
+
+def pytest_unconfigure():
+    stderr.close()
 
 
 def pytest_terminal_summary(terminalreporter):

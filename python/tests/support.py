@@ -1,4 +1,4 @@
-"""What the tests share: files made by hand, refusals that must change nothing, child programs, printed reasons to skip."""
+"""What the tests share: files made by hand, refusals that must change nothing, limits, children, reasons to skip."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def optional(name, why):
 
 
 def npy(array, *, text=None, version=1, pad=0, end=b"\n"):
-    """The bytes of a file whose header is `text` (NumPy's by default) with exactly `pad` spaces after it: no hidden room."""
+    """The bytes of a file whose header is `text` (NumPy's by default) and exactly `pad` spaces: no hidden room."""
     order = "F" if array.ndim and array.flags.fnc else "C"
     if text is None:
         descr = np.lib.format.dtype_to_descr(array.dtype)
@@ -95,8 +95,11 @@ def same(actual, expected):
 
 
 def holds(path, *parts, axis=0):
-    """`np.load` gives exactly these rows."""
-    same(np.load(path), np.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0])
+    """`np.load` gives exactly these rows, in the dtype of the first part."""
+    joined = np.concatenate(parts, axis=axis)
+    expected = np.empty(joined.shape, parts[0].dtype)  # joining forgets byte order and padding
+    expected[...] = joined
+    same(np.load(path), expected)
 
 
 def snapshot(path):

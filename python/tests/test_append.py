@@ -38,10 +38,10 @@ def test_each_append_says_which_rows_it_wrote_and_readers_see_them(path, row_sha
 
 
 def test_a_later_run_continues(path):
-    for run in range(4):
+    for earlier in range(4):
         with ng.Appender(path) as rows:
-            assert len(rows) == 4 * run
-            assert rows.append(ROWS) == range(4 * run, 4 * run + 4)
+            assert len(rows) == 4 * earlier
+            assert rows.append(ROWS) == range(4 * earlier, 4 * earlier + 4)
     holds(path, *[ROWS] * 4)
 
 
@@ -89,10 +89,10 @@ def test_closed_is_closed(path, verb):
 
 
 def test_leaving_with_by_an_exception_publishes_and_closes(path):
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(KeyError):
         with ng.Appender(path, buffering=1 << 20) as rows:
             rows.append(ROWS)
-            1 / 0
+            raise KeyError
     assert rows.closed
     holds(path, ROWS)
 
@@ -109,8 +109,8 @@ def test_leaving_with_by_an_exception_publishes_and_closes(path):
         (np.ma.masked_greater(ROWS, 3), [r"\.filled\("]),
         ([[1.0, 2.0, "x"]], [either("f8")]),
         ([[1.0, 2.0], [3.0]], []),
-        (ROWS.astype(object), ["object|<?|?O"]),
-        (np.array([[{}, {}, {}]]), ["object|<?|?O"]),
+        (ROWS.astype(object), ["object"]),
+        (np.array([[{}, {}, {}]]), ["object"]),
     ],
     ids=["one row", "narrow", "deep", "flat", "scalar", "0-d", "masked", "strings", "ragged", "objects", "dicts"],
 )
@@ -138,7 +138,7 @@ def test_lists_and_array_likes_are_taken(path):
             return ROWS
 
     with ng.Appender(path) as rows:
-        for given in (ROWS.tolist(), Like(), tuple(map(tuple, ROWS.tolist())), np.ma.array(ROWS), np.asmatrix(ROWS)):
+        for given in (ROWS.tolist(), Like(), tuple(map(tuple, ROWS.tolist())), np.ma.array(ROWS), memoryview(ROWS)):
             rows.append(given)
     holds(path, *[ROWS] * 5)
 
@@ -155,8 +155,7 @@ def test_a_file_changed_underneath_is_left_alone(path, verb, size):
     if verb != "close":
         with refused(ng.LatchedError, path, "open"):
             rows.append(ROWS)
-        with pytest.raises(ng.LatchedError):
-            rows.close()
+        rows.close()  # It was told, and no row is lost by it.
     assert rows.closed
     holds(path, theirs)
 
@@ -168,8 +167,7 @@ def test_small_appends_notice_a_changed_file_too(path):
     with pytest.raises(ng.LatchedError):
         for _ in range(1025):
             rows.append(ROWS)
-    with pytest.raises(ng.LatchedError):
-        rows.close()
+    rows.close()
 
 
 def test_truncate_cuts_rows(path):

@@ -30,11 +30,12 @@ NEW = np.arange(8.0).reshape(4, 2)
 def test_the_header_has_room_at_an_aligned_place(path, dtype, row_shape, order, before, after):
     with ng.Appender(path, dtype=dtype, row_shape=row_shape, order=order) as rows:
         for count in (0, 12):
-            rows.append(np.zeros((count, *row_shape) if order == "C" else (*row_shape, count), dtype))
+            if count:
+                rows.append(np.zeros((count, *row_shape) if order == "C" else (*row_shape, count), dtype))
             text, size = header_text(path), header_len(path)
             assert text.startswith(before) and after in text
             digits = text[len(before) : text.index(after, len(before))]
-            assert digits.lstrip(" ") == str(len(rows)) and len(digits) >= 19
+            assert digits.lstrip(" ") == str(count) and len(digits) >= 19
             assert (10 + len(before) + len(digits)) % 16 == 0
             assert text[len(before) + len(digits) + len(after) :].strip(" ") == "\n" and text.endswith("\n")
             assert size % 64 == 0 and size >= 128 and path.read_bytes()[:8] == b"\x93NUMPY\x01\x00"
@@ -167,6 +168,46 @@ def test_a_file_made_by_someone_else_that_does_not_fit(path):
     np.save(path, OLD)
     with refused(ng.MismatchError, path, r"\(2,\)"):
         late.append(NEW)
+
+
+@pytest.mark.parametrize("mode", ["x", "a"])
+def test_of_many_who_create_at_once_one_does(path, mode):
+    out = run(
+        """
+        path, mode = args
+        for round in range(40):
+            if os.path.exists(path): os.unlink(path)
+            ready, go = os.pipe(), os.pipe()
+            children = []
+            for who in range(4):
+                children.append(os.fork())
+                if children[-1] == 0:
+                    code = 1
+                    try:
+                        os.close(go[1])
+                        rows = ng.Appender(path, mode=mode)
+                        os.write(ready[1], b"r")
+                        os.read(go[0], 1)
+                        rows.append(np.full(1000, who))
+                        code = 10
+                    except (FileExistsError, ng.LockedError): code = 20
+                    except BaseException as error: print(repr(error), file=sys.stderr, flush=True)
+                    finally: os._exit(code)
+            for _ in children: os.read(ready[0], 1)
+            os.close(go[1])
+            ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+            for end in (*ready, go[0]): os.close(end)
+            assert set(ends) <= {10, 20} and (ends.count(10) == 1 or mode == "a"), ends
+            who = [n for n, end in enumerate(ends) if end == 10]
+            rows = np.load(path).reshape(-1, 1000)
+            assert sorted(rows[:, 0]) == who and (rows == rows[:, :1]).all(), (who, rows[:, 0])
+        print("one")
+        """,
+        path,
+        mode,
+    )
+    assert out.strip() == "one"
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_a_live_reader_never_sees_a_half_made_file(path):

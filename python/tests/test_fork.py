@@ -38,9 +38,11 @@ def test_a_child_refuses_to_write(path, buffering):
         FORK
         + """
     before = open(path, "rb").read()
-    for verb, given in (("append", [np.zeros(100_000, "i8")]), ("append", [list(range(9000))]), ("commit", []), ("sync", []), ("truncate", [0])):
-        if verb == "commit" and not buffering: continue
-        print(in_child(lambda: refuses(verb, *given)))
+    print(in_child(lambda: refuses("append", np.zeros(100_000, "i8"))))
+    print(in_child(lambda: refuses("append", list(range(9000)))))
+    print(in_child(lambda: refuses("sync")))
+    print(in_child(lambda: refuses("truncate", 0)))
+    print(not buffering or in_child(lambda: refuses("commit")))
     assert open(path, "rb").read() == before
     rows.append(np.arange(3)); rows.close()
     """,

@@ -124,7 +124,7 @@ DTYPES = [
     ),
     *("<M8[ns]", ">M8[D]", "<M8[25s]", "<M8", "<m8[us]", ">m8[Y]", "<m8"),
     [("a", "<i4"), ("b", ">f8")],
-    [("a", "u1"), ("b", "<f8", (2, 3)), ("c", "S3", 1)],
+    [("a", "u1"), ("b", "<f8", (2, 3)), ("c", "S3", (1,))],
     [("deep", [("x", "<f4"), ("deeper", [("y", "<i2", (2,))], (2,))]), ("t", "<M8[ms]")],
     [(("a title", "name"), "<i2"), (("another", "b"), "<U2")],
     [("}", "<f8"), (")", "<i4"), ("it's", "u1"), ('"', "u1"), ("a b\\", "u1")],
@@ -141,7 +141,7 @@ def test_dtypes(path, dtype, order):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # np.save itself warns about version 3.0
         reference = path.with_name("reference.npy")
-        np.save(reference, np.concatenate(parts))
+        np.save(reference, parts[0])
     with ng.Appender(path, order=order) as rows:
         rows.append(parts[0])
     with ng.Appender(path) as rows:

@@ -10,7 +10,7 @@ import npygrow as ng
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import same
+from support import holds, same
 
 LAYOUTS = [
     np.ascontiguousarray,
@@ -93,7 +93,8 @@ class Model:
         """Another writer, np.save, puts the same rows into a header of its own."""
         self.file.close()
         self.seen = len(self.rows)
-        np.save(self.path, np.load(self.path))
+        if len(self.rows) > 1:  # fewer are C and F at once, and np.save would choose C
+            np.save(self.path, np.load(self.path))
         self.open()
 
     def kill(self):
@@ -157,13 +158,10 @@ def test_any_dtype_and_shape(dtype, row_shape, counts, order):
         parts = []
         for count in counts:
             shape = (count, *row_shape) if order == "C" else (*row_shape, count)
-            numbers = rng.integers(0, 99, shape)
-            parts.append(
-                numbers.astype("U2").astype("S2").astype(dtype)
-                if dtype[0] == "V"
-                else numbers.astype("U2" if dtype[0] in "SU" else "i8").astype(dtype)
-            )
+            text = rng.integers(0, 99, shape).astype("U2")
+            numbers = text if dtype[0] in "SU" else text.astype("S2") if dtype[0] == "V" else text.astype("i8")
+            parts.append(numbers.astype(dtype))
         with ng.Appender(path, order=order) as rows:
             for part in parts:
                 rows.append(part)
-        same(np.load(path), np.concatenate(parts, axis=0 if order == "C" else -1))
+        holds(path, *parts, axis=0 if order == "C" else -1)

@@ -10,10 +10,12 @@ from support import NUMPY2, add, example, npy, refused, same
 
 CUBE = np.arange(120, dtype="<f4").reshape(6, 4, 5)
 INDICES = [
-    0, -1, 5, np.int64(2), slice(None), slice(1, 3), slice(None, None, -2), slice(10, 20), (), ..., (..., 0), (1, ..., 2), (slice(1, 4), 2),
-    (0, 1, 2), None, (None, 2), (slice(None), None, -1), np.s_[::2, ::-1, 1:4], np.s_[5, -1], True, np.array(3),
-    [5, 1, 2], [0], [-1, -6], np.array([2, 2, 2]), np.array([], int), np.arange(6) % 2 == 0, ([0, 1], [1, 2]), (slice(None), [3, 0]),
-]  # fmt: skip
+    *(0, -1, 5, np.int64(2), slice(None), slice(1, 3), slice(None, None, -2), slice(10, 20)),
+    *((), ..., (..., 0), (1, ..., 2), (slice(1, 4), 2), (0, 1, 2), None, (None, 2), (slice(None), None, -1)),
+    *(np.s_[::2, ::-1, 1:4], np.s_[5, -1], True, np.array(3)),
+    *([5, 1, 2], [0], [-1, -6], np.array([2, 2, 2]), np.array([], int), np.arange(6) % 2 == 0),
+    *(([0, 1], [1, 2]), (slice(None), [3, 0])),
+]
 
 
 @pytest.fixture(params=["C", "F"])

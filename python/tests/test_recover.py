@@ -43,7 +43,7 @@ def test_a_file_cut_at_any_byte_of_its_data(path, maker, zerofill):
         rows = kept + (zerofill and torn > 0)
         assert (done.rows_before, done.rows, done.lost) == (5, rows, 5 - rows)
         assert (done.cut, done.filled) == ((0, 6 - torn if torn else 0) if zerofill else (torn, 0))
-        expected = np.frombuffer(whole[start:size] + bytes(6), "<i2")[: 3 * rows].reshape(rows, 3)
+        expected = np.frombuffer((whole[start:size] + bytes(6))[: 6 * rows], "<i2").reshape(rows, 3)
         holds(path, expected)
         assert path.stat().st_size == start + 6 * rows and not ng.needs_recovery(path)
         ng.append(path, ROWS)

@@ -63,7 +63,7 @@ def test_every_verb_from_every_thread(path):
     with ng.Appender(path, buffering=64) as rows:
 
         def verbs(verb):
-            for n in range(100):
+            for _ in range(100):
                 verb()
                 assert rows.shape is None or rows.shape[0] >= 0
                 repr(rows), len(rows), rows.closed, rows.dtype

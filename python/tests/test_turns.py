@@ -32,7 +32,7 @@ def test_processes_lose_no_row_and_interleave_no_batch(path, buffering):
         "the ranges tile the file"
     )
     starts = np.flatnonzero(rows[:, 2] == 0)
-    for a, b in zip(starts, [*starts[1:], len(rows)]):
+    for a, b in zip(starts, [*starts[1:], len(rows)], strict=True):
         who, n, _ = rows[a]
         same(rows[a:b], np.array([[who, n, i] for i in range(1 + n % 3)]))
     for who, spans in enumerate(wrote):

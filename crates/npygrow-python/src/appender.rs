@@ -1,6 +1,6 @@
 //! `npygrow.Appender`.
 
-use npygrow::{Durability, ErrorKind, Mode, OnTail};
+use npygrow::{Durability, Mode, OnTail};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyReadonlyArray1};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyResourceWarning, PyUserWarning, PyValueError};
@@ -10,13 +10,12 @@ use pyo3::types::{PyIterator, PyRange, PyTuple};
 use std::ffi::CString;
 use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::convert::Fit;
-use crate::dtype::{FsPath, ORDERS, order_name, range, to_numpy, to_stored, word};
-use crate::errors::raise;
+use crate::convert::range;
+use crate::dtype::{FsPath, ORDERS, order_name, to_stored, word};
 use crate::guard::Guarded;
+use crate::state::{Facts, Interrupt, Open, State};
 
 /// Appends rows to one .npy file, which every reader of .npy can open at any time.
 ///
@@ -77,95 +76,6 @@ pub(crate) struct Appender {
     state: Guarded<State>,
     exact: bool,
     interrupt: Interrupt,
-}
-
-enum State {
-    Open(Box<Open>),
-    Closed(Facts),
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Closed(Facts::default())
-    }
-}
-
-struct Open {
-    appender: npygrow::Appender,
-    /// Bytes that may gather in memory.
-    buffering: u64,
-    /// What passes without a check in Python; `None` until dtype and row shape are settled.
-    fit: Option<Fit>,
-}
-
-/// What stays known of a closed appender.
-#[derive(Default)]
-struct Facts {
-    rows: u64,
-    row_shape: Option<Vec<u64>>,
-    dtype: Option<Py<PyArrayDescr>>,
-    order: &'static str,
-    dropped: npygrow::Dropped,
-}
-
-/// The exception that ended a wait for the lock, on its way around the crate's own error.
-#[derive(Clone, Default)]
-struct Interrupt(Arc<Mutex<Option<PyErr>>>);
-
-impl Interrupt {
-    fn poll(&self) -> npygrow::Result<()> {
-        Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(|error| {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            npygrow::Error::new(ErrorKind::Io, "the wait for the lock was interrupted")
-        })
-    }
-
-    fn raise(&self, error: npygrow::Error) -> PyErr {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| raise(error))
-    }
-}
-
-impl Open {
-    /// Whether this many bytes stay in memory, where letting go of the interpreter would cost more than the copy.
-    fn is_buffered(&self, row_size: u64, bytes: usize) -> bool {
-        let waiting = (self.appender.len() - self.appender.committed()) * row_size;
-        waiting + (bytes as u64) < self.buffering
-    }
-
-    fn fit(&mut self, py: Python<'_>, path: &str) -> PyResult<Option<&mut Fit>> {
-        if self.fit.is_none()
-            && let (Some(dtype), Some(row_shape), Some(row_size)) =
-                (self.appender.dtype(), self.appender.row_shape(), self.appender.row_size())
-        {
-            let dtype = to_numpy(py, dtype, path)?;
-            self.fit = Some(Fit::new(&dtype, row_shape, row_size, self.appender.order())?);
-        }
-        Ok(self.fit.as_mut())
-    }
-
-    fn facts(&self, py: Python<'_>, path: &str) -> PyResult<Facts> {
-        let dtype = self.appender.dtype().map(|dtype| to_numpy(py, dtype, path)).transpose()?;
-        Ok(Facts {
-            rows: self.appender.len(),
-            row_shape: self.appender.row_shape().map(<[u64]>::to_vec),
-            dtype: dtype.map(Bound::unbind),
-            order: order_name(self.appender.order()),
-            dropped: self.appender.dropped(),
-        })
-    }
-}
-
-impl Facts {
-    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let Some(mut shape) = self.row_shape.clone() else { return Ok(None) };
-        shape.insert(if self.order == "C" { 0 } else { shape.len() }, self.rows);
-        PyTuple::new(py, shape).map(Some)
-    }
-
-    fn clone_ref(&self, py: Python<'_>) -> Self {
-        let dtype = self.dtype.as_ref().map(|dtype| dtype.clone_ref(py));
-        Self { row_shape: self.row_shape.clone(), dtype, ..*self }
-    }
 }
 
 /// The words of the constructor's parameters.
@@ -234,7 +144,8 @@ impl Appender {
             );
             warn(py, &py.get_type::<PyUserWarning>(), text)?;
         }
-        let open = Open { appender, buffering: buffering as u64, fit: None };
+        let mut open = Open { appender, buffering: buffering as u64, fit: None };
+        open.fit(py, &name)?; // A dtype that NumPy does not know is refused here.
         Ok(Self { state: Guarded::new(name, State::Open(Box::new(open))), exact, interrupt })
     }
 
@@ -246,7 +157,7 @@ impl Appender {
     /// Parameters
     /// ----------
     /// rows : array_like
-    ///     Of shape (n, \*row_shape), in Fortran order (\*row_shape, n), for any n.
+    ///     Of shape ``(n, *row_shape)``, in Fortran order ``(*row_shape, n)``, for any n.
     ///
     /// Returns
     /// -------
@@ -323,7 +234,7 @@ impl Appender {
     ///     The buffered rows could not be published: the error says how many are lost, and the appender is closed.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.state.lock(py)?;
-        let State::Open(open) = &*state else { return Ok(()) };
+        let State::Open(open) = &mut *state else { return Ok(()) };
         let (facts, committed) = (open.facts(py, self.path())?, open.appender.committed());
         let State::Open(open) = mem::replace(&mut *state, State::Closed(facts)) else { return Ok(()) };
         let closed = py.detach(|| open.appender.close());
@@ -383,7 +294,11 @@ impl Appender {
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(usize::try_from(self.facts(py)?.rows)?)
+        let rows = match &*self.state.lock(py)? {
+            State::Open(open) => open.appender.len(),
+            State::Closed(facts) => facts.rows,
+        };
+        Ok(usize::try_from(rows)?)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -417,7 +332,7 @@ impl Appender {
     }
 
     fn facts(&self, py: Python<'_>) -> PyResult<Facts> {
-        match &*self.state.lock(py)? {
+        match &mut *self.state.lock(py)? {
             State::Open(open) => open.facts(py, self.path()),
             State::Closed(facts) => Ok(facts.clone_ref(py)),
         }
@@ -428,8 +343,8 @@ impl Appender {
         static PREPARE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = rows.py();
         let raise = |error| self.interrupt.raise(error);
+        let dtype = open.dtype(py, self.path())?;
         let appender = &mut open.appender;
-        let dtype = appender.dtype().map(|dtype| to_numpy(py, dtype, self.path())).transpose()?;
         let row_shape = appender.row_shape().map(|shape| PyTuple::new(py, shape)).transpose()?;
         let arguments = (rows, self.path(), dtype, row_shape, order_name(appender.order()), self.exact);
         let (count, descr, row_shape, blocks): (u64, String, Vec<u64>, Bound<'_, PyIterator>) =
@@ -452,19 +367,19 @@ impl Appender {
 impl Drop for Appender {
     /// Publishes what an unclosed appender holds, if it can, and warns. In a forked child it does neither.
     fn drop(&mut self) {
-        let forked = self.state.is_forked();
         let Some(State::Open(open)) = self.state.last() else { return };
-        if forked {
+        if self.state.is_forked() {
             return;
         }
         // Without an interpreter to warn in, dropping it publishes as well.
         Python::try_attach(|py| {
             let raised = PyErr::take(py);
+            let path = self.path().into_bound_py_any(py).ok();
             let closed = py.detach(|| open.appender.close()).map_err(|error| self.interrupt.raise(error));
             let text = format!("unclosed appender {:?}: close it, or use it in a with block", self.path());
             let warned = warn(py, &py.get_type::<PyResourceWarning>(), text);
             for error in [closed, warned].into_iter().filter_map(Result::err) {
-                error.write_unraisable(py, None);
+                error.write_unraisable(py, path.as_ref());
             }
             if let Some(raised) = raised {
                 raised.restore(py);
@@ -474,7 +389,8 @@ impl Drop for Appender {
 }
 
 fn sizes(shape: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
-    shape.extract().map(|size| vec![size]).or_else(|_: PyErr| shape.extract())
+    let sizes = shape.extract().map(|size| vec![size]).or_else(|_: PyErr| shape.extract());
+    sizes.map_err(|_| PyValueError::new_err(format!("row_shape must be a size or a tuple of sizes, not {shape:?}")))
 }
 
 fn timeout(seconds: f64) -> PyResult<Duration> {

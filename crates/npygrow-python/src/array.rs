@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyRange, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
 
-use crate::convert::Mapping;
-use crate::dtype::{FsPath, order_name, range, to_numpy};
+use crate::convert::{Mapping, range};
+use crate::dtype::{FsPath, order_name, to_numpy};
 use crate::errors::raise;
 use crate::guard::Guarded;
 

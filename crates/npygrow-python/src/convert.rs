@@ -1,4 +1,5 @@
-//! Where NumPy's memory becomes bytes and a mapping becomes NumPy's memory: the one file with `unsafe`.
+//! Where NumPy's memory becomes bytes, a mapping becomes NumPy's memory and row numbers a range: the one file with
+//! `unsafe`.
 #![allow(unsafe_code)]
 
 use npygrow::{Order, View};
@@ -6,8 +7,10 @@ use numpy::npyffi::{self, PyArrayObject, npy_intp};
 use numpy::{PyArrayDescr, PyArrayDescrMethods};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyRange;
 use std::ffi::c_int;
-use std::ptr::NonNull;
+use std::ops::Range;
+use std::ptr::{self, NonNull};
 use std::slice;
 
 /// The rows that are already the file's bytes: an exact ndarray of its dtype, row shape and order.
@@ -34,6 +37,11 @@ impl Fit {
             row_size: usize::try_from(row_size)?,
             order,
         })
+    }
+
+    /// The file's dtype.
+    pub(crate) fn dtype<'py>(&self, py: Python<'py>) -> Bound<'py, PyArrayDescr> {
+        self.dtype.bind(py).clone()
     }
 
     pub(crate) fn row_size(&self) -> u64 {
@@ -101,5 +109,21 @@ impl Mapping {
         let done =
             unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast(), len, 1, flags) };
         if done == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}
+
+/// Row numbers as Python's range: a third of a buffered append's time through `PyRange::new`, which makes a tuple first.
+pub(crate) fn range(py: Python<'_>, rows: Range<u64>) -> PyResult<Bound<'_, PyRange>> {
+    let (start, stop) = (rows.start.into_pyobject(py)?, rows.end.into_pyobject(py)?);
+    // SAFETY: attached; a call of the type `range` with two live objects and the null that ends them gives a new
+    // reference to a range, or null and an exception.
+    unsafe {
+        let range = ffi::PyObject_CallFunctionObjArgs(
+            (&raw mut ffi::PyRange_Type).cast(),
+            start.as_ptr(),
+            stop.as_ptr(),
+            ptr::null_mut::<ffi::PyObject>(),
+        );
+        Ok(Bound::from_owned_ptr_or_err(py, range)?.cast_into_unchecked())
     }
 }

@@ -1,13 +1,11 @@
-//! What the crate and Python name differently: dtypes, orders, paths, row numbers.
+//! What the crate and Python name differently: dtypes, orders, paths.
 
 use npygrow::{Dtype, Order};
 use numpy::PyArrayDescr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyRange;
 use std::fmt::Write;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::errors::raise;
@@ -65,10 +63,4 @@ pub(crate) fn to_stored(dtype: &Bound<'_, PyArrayDescr>, path: &str) -> PyResult
     let (descr, _): (String, Py<PyAny>) =
         SETTLE.import(dtype.py(), "npygrow._rows", "settle")?.call1((dtype, path))?.extract()?;
     descr.parse().map_err(raise)
-}
-
-/// Row numbers.
-#[inline]
-pub(crate) fn range(py: Python<'_>, rows: Range<u64>) -> PyResult<Bound<'_, PyRange>> {
-    PyRange::new(py, isize::try_from(rows.start)?, isize::try_from(rows.end)?)
 }

@@ -3,7 +3,7 @@
 use npygrow::{Health, RecoverOptions, Room, Tail};
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyTuple};
+use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::ffi::OsString;
 
 use crate::dtype::{FsPath, order_name, to_numpy, word};
@@ -43,35 +43,33 @@ const LAYOUTS: [(&str, Room); 3] = [("auto", Room::Auto), ("compact", Room::Comp
 #[pyo3(signature = (path, *, max_header_size=10_000))]
 pub(crate) fn inspect(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Bound<'_, PyAny>> {
     let report = py.detach(|| npygrow::inspect(&path.0, max_header_size)).map_err(raise)?;
-    let (health, tail_rows, tail_bytes, torn_bytes) = match report.health {
-        Health::Clean => ("clean", 0, 0, 0),
-        Health::Tail { rows, bytes } => ("tail", rows, bytes, 0),
-        Health::Truncated { torn, .. } => ("truncated", 0, 0, torn),
-        Health::Sequence => ("sequence", 0, 0, 0),
-        other => return Err(pyo3::exceptions::PyNotImplementedError::new_err(format!("{other:?}"))),
+    let (health, tail, torn_bytes) = match report.health {
+        Health::Clean => ("clean", (0, 0), 0),
+        Health::Tail { rows, bytes } => ("tail", (rows, bytes), 0),
+        Health::Truncated { torn, .. } => ("truncated", (0, 0), torn),
+        Health::Sequence => ("sequence", (0, 0), 0),
+        other => return Err(PyNotImplementedError::new_err(format!("{}: {other:?}", path.text()))),
     };
-    let path = path.text();
-    let fields = [
-        ("dtype", to_numpy(py, &report.dtype, &path)?.into_any()),
-        ("path", path.into_pyobject(py)?.into_any()),
-        ("order", order_name(report.order).into_pyobject(py)?.into_any()),
-        ("shape", PyTuple::new(py, report.shape)?.into_any()),
-        ("version", report.version.into_pyobject(py)?.into_any()),
-        ("header_len", report.header_len.into_pyobject(py)?.into_any()),
-        ("room", report.room.into_pyobject(py)?.into_any()),
-        ("ours", report.ours.into_pyobject(py)?.to_owned().into_any()),
-        ("rows", report.rows.into_pyobject(py)?.into_any()),
-        ("rows_on_disk", report.rows_on_disk.into_pyobject(py)?.into_any()),
-        ("row_size", report.row_size.into_pyobject(py)?.into_any()),
-        ("file_size", report.file_size.into_pyobject(py)?.into_any()),
-        ("health", health.into_pyobject(py)?.into_any()),
-        ("tail_rows", tail_rows.into_pyobject(py)?.into_any()),
-        ("tail_bytes", tail_bytes.into_pyobject(py)?.into_any()),
-        ("torn_bytes", torn_bytes.into_pyobject(py)?.into_any()),
-        ("notes", PyTuple::new(py, report.notes)?.into_any()),
-        ("advice", report.advice.into_pyobject(py)?.into_any()),
-    ];
-    py.import("npygrow.reports")?.getattr("Report")?.call((), Some(&fields.into_py_dict(py)?))
+    let fields = PyDict::new(py);
+    fields.set_item("path", path.text())?;
+    fields.set_item("dtype", to_numpy(py, &report.dtype, &path.text())?)?;
+    fields.set_item("order", order_name(report.order))?;
+    fields.set_item("shape", PyTuple::new(py, report.shape)?)?;
+    fields.set_item("version", report.version)?;
+    fields.set_item("header_len", report.header_len)?;
+    fields.set_item("room", report.room)?;
+    fields.set_item("ours", report.ours)?;
+    fields.set_item("rows", report.rows)?;
+    fields.set_item("rows_on_disk", report.rows_on_disk)?;
+    fields.set_item("row_size", report.row_size)?;
+    fields.set_item("file_size", report.file_size)?;
+    fields.set_item("health", health)?;
+    fields.set_item("tail_rows", tail.0)?;
+    fields.set_item("tail_bytes", tail.1)?;
+    fields.set_item("torn_bytes", torn_bytes)?;
+    fields.set_item("notes", PyTuple::new(py, report.notes)?)?;
+    fields.set_item("advice", report.advice)?;
+    py.import("npygrow.reports")?.getattr("Report")?.call((), Some(&fields))
 }
 
 /// Makes the header count what the file holds, so that every reader can read it and rows can be appended.
@@ -231,5 +229,5 @@ pub(crate) fn needs_recovery(py: Python<'_>, filename: FsPath, max_header_size: 
 /// Runs the command `npy` with the arguments of a process, its name first, and returns the exit status.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> i32 {
-    py.detach(|| npygrow_cli::main_with(argv.into_iter()))
+    py.detach(|| npygrow_cli::run(argv))
 }

@@ -8,6 +8,7 @@ mod dtype;
 mod errors;
 mod functions;
 mod guard;
+mod state;
 
 #[pyo3::pymodule]
 mod _native {

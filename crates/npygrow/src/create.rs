@@ -5,7 +5,7 @@ use crate::format::{Growable, Layout};
 use crate::grow::{Durability, Growing};
 use crate::open::{Found, Spec, find};
 use crate::options::{Mode, Options};
-use crate::storage::{Directory, Folder, Hold, Storage, Temp, Wait, acquire};
+use crate::storage::{Directory, Folder, Hold, Owner, Storage, Temp, Wait, acquire};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(crate) struct Place {
     pub(crate) folder: Arc<dyn Folder>,
     pub(crate) name: OsString,
-    process: u32,
+    owner: Owner,
 }
 
 /// What there is at a place, under its lock.
@@ -38,7 +38,7 @@ impl Place {
     }
 
     pub(crate) fn new(folder: Arc<dyn Folder>, name: &OsStr) -> Self {
-        Place { folder, name: name.to_os_string(), process: std::process::id() }
+        Place { folder, name: name.to_os_string(), owner: Owner::new() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -47,15 +47,7 @@ impl Place {
 
     /// Refuses in a forked child.
     pub(crate) fn check_owner(&self) -> Result<()> {
-        let now = std::process::id();
-        if now == self.process {
-            return Ok(());
-        }
-        let was = self.process;
-        Err(error!(
-            Latched,
-            "this appender was opened by process {was}, this is process {now} (a fork): open the file again here"
-        ))
+        self.owner.check()
     }
 
     /// Opens what is there and takes its lock.
@@ -65,7 +57,8 @@ impl Place {
             acquire(&mut *storage, wait, hold)?;
             // Whoever held the lock may have put another file here meanwhile.
             if self.folder.identity(&self.name)? == storage.identity()? {
-                self.folder.remove_abandoned(&self.name)?;
+                // Tidying up is a courtesy: a leftover that is another user's, say, must not keep anybody from the file.
+                let _ = self.folder.remove_abandoned(&self.name);
                 return Ok(Some(storage));
             }
         }

@@ -144,6 +144,11 @@ impl fmt::Debug for Error {
 
 impl core::error::Error for Error {}
 
+/// "1 row", "2 rows".
+pub(crate) fn count(n: u64, what: &str) -> String {
+    alloc::format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Builds an [`Error`] of a kind from a format string.
 macro_rules! error {
     ($kind:ident, $($arg:tt)+) => {

@@ -1,7 +1,7 @@
 //! What a file is and whether it is well, without changing it.
 
 use crate::create::{Place, missing};
-use crate::error::Result;
+use crate::error::{Result, count};
 use crate::format::{Dtype, Order};
 use crate::open::{Found, Growth, Health, find};
 use alloc::format;
@@ -70,24 +70,31 @@ impl Report {
 }
 
 fn advice(found: &Found) -> Option<String> {
-    match found.health {
-        Health::Truncated { rows, .. } if !found.is_scalar() => {
-            Some(format!("recover(path) goes on with the {rows} whole rows that are left"))
+    let advice = match found.health {
+        Health::Truncated { .. } if found.is_scalar() => "its one item is not whole: nothing can be recovered".into(),
+        Health::Truncated { rows: 0, .. } => "no whole row is left: recover(path) makes it a file of 0 rows".into(),
+        Health::Truncated { rows, .. } => {
+            format!("recover(path) goes on with what is left: {}", count(rows, "whole row"))
         }
-        Health::Truncated { .. } => Some("its one item is not whole: nothing can be recovered".into()),
-        Health::Tail { rows, bytes } => Some(format!(
-            "an append is under way, or was cut short: recover(path) keeps the {rows} whole rows after the last one, unverified; \
-             recover(path, tail=\"drop\") cuts the {bytes} bytes"
-        )),
-        Health::Sequence => {
-            Some("several arrays in one file: call np.load on one open file, once for each array".to_string())
-        }
-        Health::Clean if found.is_scalar() => Some("a 0-d array has no axis to grow along".to_string()),
+        Health::Tail { rows: 0, bytes } => format!(
+            "{} after the last row, no whole row: an append is under way or was cut short, or they are not ours; \
+             recover(path, tail=\"drop\") cuts them",
+            count(bytes, "byte")
+        ),
+        Health::Tail { rows, bytes } => format!(
+            "{} after the last row: an append is under way or was cut short, or they are not ours; recover(path) makes \
+             {} of them, unverified; recover(path, tail=\"drop\") cuts them",
+            count(bytes, "byte"),
+            count(rows, "row")
+        ),
+        Health::Sequence => "several arrays in one file: call np.load on one open file, once for each array".into(),
+        Health::Clean if found.is_scalar() => "a 0-d array has no axis to grow along".into(),
         Health::Clean if matches!(found.growth, Growth::NoRoom) => {
-            Some("ensure_appendable(path) makes room in the header, so that rows can be appended".to_string())
+            "ensure_appendable(path) makes room in the header, so that rows can be appended".into()
         }
-        Health::Clean => None,
-    }
+        Health::Clean => return None,
+    };
+    Some(advice)
 }
 
 /// Says what the file at `path` is and whether it is well. Changes nothing and takes no lock.

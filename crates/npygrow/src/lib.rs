@@ -74,3 +74,8 @@ pub use inspect::{Report, inspect, is_appendable, needs_recovery};
 pub use repair::{RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, recover, recover_in};
 #[cfg(feature = "std")]
 pub use view::View;
+
+/// The README's examples are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,6 +1,6 @@
 //! Where the format meets the storage: what a file says of itself, and whether it keeps its word.
 
-use crate::error::{Error, Result, error};
+use crate::error::{Error, Result, count, error};
 use crate::format::{CountField, Dtype, Growable, Header, Layout, MAGIC, Order, join_shape, looks_like, split_shape};
 use crate::storage::Storage;
 use alloc::vec;
@@ -117,9 +117,10 @@ pub(crate) fn find_whole(storage: &dyn Storage, max_header_size: u64) -> Result<
 
 /// A file that holds fewer rows than its header counts.
 pub(crate) fn truncated(counted: u64, held: u64) -> Error {
+    let counted = count(counted, "row");
     error!(
         NeedsRecovery,
-        "the header counts {counted} rows, the file holds {held}: call recover(path) to go on with the {held}"
+        "the header counts {counted}, the file holds {held}: call recover(path) to go on with what is left"
     )
 }
 
@@ -143,7 +144,7 @@ fn read_header(storage: &dyn Storage, max_header_size: u64) -> Result<Vec<u8>> {
     if got < len {
         return Err(error!(
             Malformed,
-            "the header is cut off: it takes {len} bytes, the file ends after {got}; no row was ever in it"
+            "the header is cut off: it takes {len} bytes, the file ends after {got}; no row is left to recover"
         ));
     }
     Ok(bytes)

@@ -4,6 +4,8 @@ use crate::error::{Result, error};
 use crate::format::{Dtype, MAX_HEADER_SIZE, Order, Tuple};
 use crate::grow::{Durability, OnTail};
 use crate::open::Spec;
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -131,18 +133,28 @@ impl Options {
         Some(Spec { dtype: dtype.clone(), order: self.order.unwrap_or(Order::C), row_shape: row_shape.clone() })
     }
 
-    /// Refuses a file that is not what the options ask for.
+    /// Refuses a file that is not what the options ask for, and says all that differs.
     pub(crate) fn check(&self, found: &Spec) -> Result<()> {
-        if let Some(dtype) = self.dtype.as_ref().filter(|&dtype| *dtype != found.dtype) {
-            return Err(error!(Mismatch, "expected a file of dtype {dtype}, found {}", found.dtype));
+        let dtype = self.dtype.as_ref().unwrap_or(&found.dtype);
+        let row_shape = self.row_shape.as_deref().unwrap_or(&found.row_shape);
+        let order = self.order.unwrap_or(found.order);
+        let (mut want, mut have) = (Vec::new(), Vec::new());
+        let mut compare = |same: bool, wanted: String, held: String| {
+            if !same {
+                want.push(wanted);
+                have.push(held);
+            }
+        };
+        compare(*dtype == found.dtype, format!("dtype {dtype}"), format!("dtype {}", found.dtype));
+        compare(
+            row_shape == found.row_shape,
+            format!("rows of shape {}", Tuple(row_shape)),
+            format!("rows of shape {}", Tuple(&found.row_shape)),
+        );
+        compare(order == found.order, format!("{order} order"), format!("{} order", found.order));
+        if want.is_empty() {
+            return Ok(());
         }
-        if let Some(shape) = self.row_shape.as_ref().filter(|&shape| *shape != found.row_shape) {
-            let (want, have) = (Tuple(shape), Tuple(&found.row_shape));
-            return Err(error!(Mismatch, "expected a file with rows of shape {want}, found rows of shape {have}"));
-        }
-        if let Some(order) = self.order.filter(|&order| order != found.order) {
-            return Err(error!(Mismatch, "expected a file in {order} order, found {} order", found.order));
-        }
-        Ok(())
+        Err(error!(Mismatch, "expected a file with {}, found {}", want.join(", "), have.join(", ")))
     }
 }

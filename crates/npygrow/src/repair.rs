@@ -128,12 +128,9 @@ impl Plan {
             Health::Truncated { .. } => {
                 return Err(error!(Malformed, "the one item of this 0-d array is not whole: nothing can be recovered"));
             }
-            Health::Tail { .. } if options.tail == Tail::Drop => (found.rows, 0, 0),
-            Health::Tail { bytes, .. } if found.is_scalar() || row_size == 0 => {
-                return Err(error!(
-                    NeedsRecovery,
-                    "{bytes} bytes after the data can be no rows: call recover(path, tail=\"drop\") to cut them"
-                ));
+            // A 0-d array has no rows to take, and rows of no bytes cannot be found among any.
+            Health::Tail { .. } if options.tail == Tail::Drop || found.is_scalar() || row_size == 0 => {
+                (found.rows, 0, 0)
             }
             Health::Tail { rows, bytes } => (found.rows.saturating_add(rows), bytes - rows * row_size, rows),
         };

@@ -90,8 +90,7 @@ impl View {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match &self.map {
-            // `map` made the mapping end where the last row does.
-            Some(map) => map.get(self.data_start()..).unwrap_or_default(),
+            Some(map) => map,
             None => &[],
         }
     }
@@ -120,21 +119,20 @@ impl View {
         }
         Ok(was..self.len())
     }
-
-    fn data_start(&self) -> usize {
-        usize::try_from(self.found.layout.data_start).unwrap_or(usize::MAX)
-    }
 }
 
 fn map(file: &File, found: &Found) -> Result<Option<Arc<Mmap>>> {
-    let end = found.layout.end(found.rows)?;
-    if end == found.layout.data_start {
+    let start = found.layout.data_start;
+    let size = found.layout.end(found.rows)? - start;
+    if size == 0 {
         return Ok(None);
     }
-    let len = usize::try_from(end).map_err(|_| error!(OverLimit, "{end} bytes are too many to map on this machine"))?;
-    // SAFETY: the mapping is read-only and ends inside the file, which `find_whole` found long enough. Memory that another
-    // program changes is outside of what Rust can promise; what this crate promises is that it never changes a committed
-    // row in place, so that only foreign writers, and `truncate` and `recover`, whose docs say so, can.
-    let map = unsafe { MmapOptions::new().len(len).map(file.as_std()) };
+    let len =
+        usize::try_from(size).map_err(|_| error!(OverLimit, "{size} bytes are too many to map on this machine"))?;
+    // SAFETY: the mapping is read-only and ends inside the file, which `find_whole` found long enough. It leaves the header
+    // out, whose count changes. Memory that another program changes is outside of what Rust can promise; what this crate
+    // promises is that it never changes a committed row in place, so that only foreign writers can, and `truncate` and
+    // `recover`, whose docs say so.
+    let map = unsafe { MmapOptions::new().offset(start).len(len).map(file.as_std()) };
     map.map(|map| Some(Arc::new(map))).map_err(|why| Error::io("cannot map it", &why))
 }

@@ -78,7 +78,9 @@ impl Batch<'_> {
     /// As [`Appender::append_bytes`], and `Mismatch` when bytes are missing; the file is as before.
     pub fn commit(mut self) -> Result<Option<Range<u64>>> {
         if self.left > 0 {
-            return Err(self.appender.named(self.wrong_size()));
+            let error = self.wrong_size();
+            self.undo();
+            return Err(self.appender.named(error));
         }
         let count = self.count;
         match core::mem::replace(&mut self.to, Target::Done) {
@@ -89,7 +91,7 @@ impl Batch<'_> {
             }
             target => {
                 let published = self.appender.complete(target, count);
-                let published = self.appender.end_turn(published)?;
+                let published = self.appender.end_turn(published).map_err(|error| self.appender.failed(error))?;
                 Ok(Some(published.end - count..published.end))
             }
         }
@@ -102,7 +104,7 @@ impl Batch<'_> {
     fn undo(&mut self) {
         match core::mem::replace(&mut self.to, Target::Done) {
             Target::Done => return,
-            Target::Buffer { start } => return self.appender.buffer.truncate(start),
+            Target::Buffer { start } => self.appender.buffer.truncate(start),
             Target::File { .. } => {
                 if let State::Growing(growing) = &mut self.appender.state {
                     // `cut_back` latches when it fails, and every later call then says so.
@@ -112,6 +114,7 @@ impl Batch<'_> {
             #[cfg(feature = "std")]
             Target::New(_) => {}
         }
+        self.appender.forget();
         let _ = self.appender.end_turn(Ok(()));
     }
 }

@@ -1,5 +1,7 @@
 //! The appender: rows go in, row numbers come out.
 
+#[cfg(feature = "ndarray")]
+mod array;
 mod batch;
 mod open;
 #[cfg(feature = "std")]
@@ -50,7 +52,10 @@ pub struct Appender {
     /// Rows that are not published yet, and how many (rows may take no bytes).
     buffer: Vec<u8>,
     buffered: u64,
+    /// Once something is known of the rows, the options ask for it.
     options: Options,
+    /// What the caller asked for.
+    asked: Options,
     dropped: Dropped,
     /// The last element type that fitted: spares the next append of it the comparison.
     accepted: Option<TypeId>,
@@ -151,7 +156,8 @@ impl Appender {
         self.place.as_ref().map(Place::path)
     }
 
-    /// Settles what the rows of a new file are, as far as the options left it open. Writes nothing.
+    /// Settles what the rows of a new file are, as far as the options left it open. Writes nothing; a first append that
+    /// fails undoes it.
     ///
     /// # Errors
     ///
@@ -173,24 +179,8 @@ impl Appender {
     ///
     /// As [`append_bytes`](Appender::append_bytes), and `Mismatch` when `T` is not the file's dtype.
     pub fn append<T: Element>(&mut self, values: &[T]) -> Result<Option<Range<u64>>> {
-        let id = TypeId::of::<T>();
-        let mut unsettled = None;
-        if self.accepted != Some(id) {
-            unsettled = (self.dtype().is_none() || self.row_shape().is_none()).then(|| self.options.clone());
-            match &self.options.dtype {
-                Some(dtype) => element::check::<T>(dtype).map_err(|error| self.named(error))?,
-                None => self.options.dtype = Some(T::dtype()),
-            }
-            self.options.row_shape.get_or_insert_with(T::shape);
-            self.accepted = Some(id);
-        }
-        let done = self.append_bytes(element::bytes_of(values));
-        // A first append that is refused must not settle what the rows of the file are.
-        if let (Err(_), Some(options), false) = (&done, unsettled, matches!(self.state, State::Growing(_))) {
-            self.options = options;
-            self.accepted = None;
-        }
-        done
+        self.accept::<T>(T::shape)?;
+        self.append_bytes(element::bytes_of(values))
     }
 
     /// Appends whole rows as they lie in the file: of its dtype, one row after the other.
@@ -204,7 +194,8 @@ impl Appender {
         let row_size = self.known_row_size()?;
         let size = rows.len() as u64;
         if row_size == 0 || !size.is_multiple_of(row_size) {
-            return Err(self.named(self.not_whole_rows(row_size, size)));
+            let error = self.not_whole_rows(row_size, size);
+            return Err(self.failed(error));
         }
         self.append_rows(size / row_size, rows)
     }
@@ -215,6 +206,14 @@ impl Appender {
     ///
     /// As [`append_bytes`](Appender::append_bytes).
     pub fn append_rows(&mut self, count: u64, rows: &[u8]) -> Result<Option<Range<u64>>> {
+        if let State::Growing(growing) = &mut self.state
+            && self.options.buffering == 0
+            && !self.options.turns
+            && count.checked_mul(growing.row_size()) == Some(rows.len() as u64)
+        {
+            // What a batch of one piece does, without the detours.
+            return growing.append(count, rows).map(Some).map_err(|error| self.named(error));
+        }
         let mut batch = self.begin(count)?;
         batch.write(rows)?;
         batch.commit()
@@ -238,12 +237,12 @@ impl Appender {
     /// As [`append_bytes`](Appender::append_bytes).
     pub fn begin(&mut self, count: u64) -> Result<Batch<'_>> {
         let row_size = self.known_row_size()?;
-        let left = self.check_count(count, row_size).map_err(|error| self.named(error))?;
+        let left = self.check_count(count, row_size).map_err(|error| self.failed(error))?;
         let holds = (self.buffer.len() as u64).checked_add(left).is_some_and(|all| all < self.options.buffering as u64);
         let to = if holds {
             Target::Buffer { start: self.buffer.len() }
         } else {
-            self.start(count, left).map_err(|error| self.named(error))?
+            self.start(count, left).map_err(|error| self.failed(error))?
         };
         Ok(Batch { appender: self, count, left, to })
     }
@@ -341,12 +340,40 @@ impl Appender {
         error
     }
 
-    fn known_row_size(&self) -> Result<u64> {
+    /// After an append that came to nothing: what it settled of a file that is not there yet is open again.
+    fn forget(&mut self) {
+        if self.buffered == 0 && !matches!(self.state, State::Growing(_)) {
+            self.options = self.asked.clone();
+            self.accepted = None;
+        }
+    }
+
+    /// Refuses values that are not of the file's dtype; a new file takes its dtype and its row shape from them.
+    fn accept<T: Element>(&mut self, row_shape: impl FnOnce() -> Vec<u64>) -> Result<()> {
+        let id = TypeId::of::<T>();
+        if self.accepted == Some(id) {
+            return Ok(());
+        }
+        match &self.options.dtype {
+            Some(dtype) => element::check::<T>(dtype).map_err(|error| self.named(error))?,
+            None => self.options.dtype = Some(T::dtype()),
+        }
+        self.options.row_shape.get_or_insert_with(row_shape);
+        self.accepted = Some(id);
+        Ok(())
+    }
+
+    fn failed(&mut self, error: Error) -> Error {
+        self.forget();
+        self.named(error)
+    }
+
+    fn known_row_size(&mut self) -> Result<u64> {
         if let State::Growing(growing) = &self.state {
             return Ok(growing.row_size());
         }
         let spec = self.options.spec().ok_or_else(unknown_dtype);
-        spec.and_then(|spec| row_size(&spec)).map_err(|error| self.named(error))
+        spec.and_then(|spec| row_size(&spec)).map_err(|error| self.failed(error))
     }
 
     /// The bytes of `count` rows, which the file must be able to hold and to count.

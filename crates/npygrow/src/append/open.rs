@@ -47,6 +47,7 @@ impl Appender {
             state,
             buffer: Vec::new(),
             buffered: 0,
+            asked: options.clone(),
             options,
             dropped,
             accepted: None,

@@ -4,7 +4,7 @@ use super::batch::Target;
 use super::{Appender, State};
 #[cfg(feature = "std")]
 use crate::create::Creation;
-use crate::error::{Result, error};
+use crate::error::{Result, count, error};
 use crate::grow::Dropped;
 use crate::open::Spec;
 use crate::storage::Storage as _;
@@ -139,7 +139,8 @@ impl Appender {
         let lost = core::mem::take(&mut self.buffered);
         self.buffer = Vec::new();
         published.map_err(|error| {
-            let error = if lost > 0 { error.and(alloc::format!("{lost} buffered rows are lost")) } else { error };
+            let error =
+                if lost > 0 { error.and(alloc::format!("{} lost", count(lost, "buffered row"))) } else { error };
             self.named(error)
         })
     }

@@ -2,7 +2,7 @@
 
 use super::count::CountField;
 #[cfg(feature = "std")]
-use super::dtype::Tuple;
+use super::descr::Tuple;
 use super::preamble::{Header, MAGIC, MAX_NDIM, MAX_ROWS, text_start};
 use super::{Dtype, Order};
 use crate::error::{Result, error};
@@ -89,8 +89,7 @@ fn lay_out(
     let left = encode(version, &left)?;
     let right = format!("{after}), }}");
 
-    let text_start = text_start(version);
-    let start = text_start + left.len();
+    let start = text_start(version) + left.len();
     let rest = right.len() + 1;
     let mut end = (start + COLUMNS).next_multiple_of(16);
     let len = match len {
@@ -105,7 +104,7 @@ fn lay_out(
     }
 
     let mut bytes = blank(version, len)?;
-    bytes[text_start..start].copy_from_slice(&left);
+    bytes[text_start(version)..start].copy_from_slice(&left);
     bytes[end..end + right.len()].copy_from_slice(right.as_bytes());
     let count = CountField::blank(&bytes, start, end);
     if rows > count.max_rows() {
@@ -115,17 +114,14 @@ fn lay_out(
     Some(Growable { bytes, count })
 }
 
-/// A header without its text: spaces, closed by a newline.
+/// A header without its text: spaces, closed by a newline. `None` when the version cannot say so great a length.
 fn blank(version: u8, len: usize) -> Option<Vec<u8>> {
     let start = text_start(version);
-    let size = len.checked_sub(start)?;
+    let size = u32::try_from(len.checked_sub(start)?).ok().filter(|&size| version > 1 || size <= u16::MAX.into())?;
     let mut bytes = vec![b' '; len];
     bytes[..6].copy_from_slice(&MAGIC);
     bytes[6..8].copy_from_slice(&[version, 0]);
-    match version {
-        1 => bytes[8..10].copy_from_slice(&u16::try_from(size).ok()?.to_le_bytes()),
-        _ => bytes[8..12].copy_from_slice(&u32::try_from(size).ok()?.to_le_bytes()),
-    }
+    bytes[8..start].copy_from_slice(&size.to_le_bytes()[..start - 8]);
     *bytes.last_mut()? = b'\n';
     Some(bytes)
 }
@@ -232,7 +228,8 @@ mod tests {
         assert_eq!(version(&fields("é", 3), MAX_HEADER_SIZE).unwrap(), 1);
         assert_eq!(version(&fields("Ж", 3), MAX_HEADER_SIZE).unwrap(), 3);
         assert_eq!(version(&fields("é", 4000), 100_000).unwrap(), 2);
-        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: raise it if you trust where it comes from)";
+        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: \
+                        raise it if you trust its source)";
         assert_error(version(&fields("é", 4000), MAX_HEADER_SIZE), expected);
 
         let plain = "<f8".parse().unwrap();
@@ -266,6 +263,11 @@ mod tests {
         assert_eq!(header.count.max_rows(), 9_999_999_999);
         assert_eq!(&header.bytes[59..], b" 'shape': (         0,), }    \n");
         assert_eq!(within(10_000_000_000), None);
-        assert_eq!(Growable::within(1, 90, &"[('Ж', '<f8')]".parse().unwrap(), Order::C, &[], 0), None);
+        assert_eq!(Growable::within(1, u64::MAX, &dtype, Order::C, &[], 0), None);
+        // Three more before it leave 7, which is too few.
+        let longer = "[('abcd', '<f8')]".parse().unwrap();
+        assert_eq!(Growable::within(1, 90, &longer, Order::C, &[], 0), None);
+        // A name that a version 1 header can only spell with an escape.
+        assert_eq!(Growable::within(1, 128, &"[('Ж', '<f8')]".parse().unwrap(), Order::C, &[], 0), None);
     }
 }

@@ -124,6 +124,7 @@ mod tests {
         assert_eq!(row_size("<u2", &[1 << 62]), None);
         assert_eq!(row_size("|u1", &[1 << 32, 1 << 32]), None);
         assert_eq!(row_size("|u1", &[0, 1 << 40, 1 << 40]), None);
+        assert!(Layout::new(MAX + 1, &"|u1".parse().unwrap(), &[]).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The Python literals that headers are made of, read under limits. What no `.npy` writer was seen to write is left out:
-//! hex, floats, raw and joined strings, comments.
+//! The Python literals that headers are made of, read under limits. What no `.npy` writer was seen to write is left
+//! out: hex, floats, raw, byte and joined strings, comments.
 
 use crate::error::{Error, Result, error};
 use alloc::string::String;

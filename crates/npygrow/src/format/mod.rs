@@ -1,6 +1,7 @@
 //! The bytes of an `.npy` header and the arithmetic of its rows. Pure: nothing here does I/O.
 
 mod count;
+mod descr;
 mod dtype;
 mod growable;
 mod layout;
@@ -9,7 +10,7 @@ mod preamble;
 mod scalar;
 
 pub use count::{CountField, Patch};
-pub(crate) use dtype::Tuple;
+pub(crate) use descr::Tuple;
 pub use dtype::{Dtype, Field};
 pub use growable::Growable;
 #[cfg(feature = "std")]

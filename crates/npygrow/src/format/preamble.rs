@@ -1,4 +1,4 @@
-//! The header: magic, version, length, dict. Reading any, and laying out those that can grow.
+//! Reading a header: magic, version, length, dict.
 
 use super::literal::{self, Literal, Note, Value};
 use super::{Dtype, Order, split_shape};
@@ -12,8 +12,8 @@ pub const MAGIC: [u8; 6] = *b"\x93NUMPY";
 /// The most bytes needed to learn a header's length: magic, two of version, and a length of two or four.
 pub const PREFIX: usize = 12;
 
-/// `np.load`'s default for the parameter of this name, in bytes of the dict and its padding. (NumPy counts characters: the same but for
-/// names outside ASCII in version 3.)
+/// `np.load`'s default for the parameter of this name, in bytes of the dict and its padding. (NumPy counts characters,
+/// which differ only for names outside ASCII in version 3.)
 pub const MAX_HEADER_SIZE: u64 = 10_000;
 
 /// The highest count of rows that a header of ours holds: sixteen digits, one aligned block.
@@ -49,19 +49,19 @@ pub struct Header {
 }
 
 impl Header {
-    /// The length of the header that begins with `prefix`: a file's first [`PREFIX`] bytes, or all that it has. Nothing
-    /// is allocated for a header before this says that it is worth it.
+    /// The length of the header that begins with `prefix`: a file's first [`PREFIX`] bytes or more, or all that it has.
+    /// Nothing is allocated for a header before this has said how long it is.
     ///
     /// # Errors
-    /// `NotNpy` with [what it looks like](looks_like), `Malformed` when the file ends too soon, `Unsupported` for an unknown version, `OverLimit` for a
-    /// dict of more than `max_header_size` bytes.
+    /// `NotNpy` with [what it looks like](looks_like), `Malformed` when the file ends too soon, `Unsupported` for an
+    /// unknown version, `OverLimit` for a dict of more than `max_header_size` bytes.
     pub fn len_from(prefix: &[u8], max_header_size: u64) -> Result<u64> {
         let Some(after) = prefix.strip_prefix(&MAGIC) else {
             return Err(error!(NotNpy, "expected an .npy file, found {}", looks_like(prefix)));
         };
-        let (size, start) = match *after {
-            [1, 0, a, b, ..] => (u64::from(u16::from_le_bytes([a, b])), 10),
-            [2 | 3, 0, a, b, c, d, ..] => (u64::from(u32::from_le_bytes([a, b, c, d])), 12),
+        let (version, size) = match *after {
+            [1, 0, a, b, ..] => (1, u64::from(u16::from_le_bytes([a, b]))),
+            [version @ 2..=3, 0, a, b, c, d, ..] => (version, u64::from(u32::from_le_bytes([a, b, c, d]))),
             [] | [_] | [1..=3, 0, ..] => {
                 return Err(error!(Malformed, "the file ends within its header, after {} bytes", prefix.len()));
             }
@@ -75,16 +75,17 @@ impl Header {
         if size > max_header_size {
             return Err(error!(
                 OverLimit,
-                "the header takes {size} bytes, more than max_header_size={max_header_size}: raise it if you trust where it comes from"
+                "the header takes {size} bytes, more than max_header_size={max_header_size}: \
+                 raise it if you trust its source"
             ));
         }
-        Ok(start + size)
+        Ok(text_start(version) as u64 + size)
     }
 
     /// Reads a header from its bytes: exactly as many as [`len_from`](Header::len_from) said.
     ///
     /// # Errors
-    /// As `len_from`, and: `Malformed` names what is wrong, `Unsupported` an array of Python objects, `OverLimit` a limit.
+    /// As `len_from`, and: `Malformed` with what is wrong, `Unsupported` for Python objects, `OverLimit`.
     pub fn parse(bytes: &[u8]) -> Result<Header> {
         let len = Header::len_from(bytes, u64::MAX)?;
         let found = bytes.len() as u64;
@@ -138,13 +139,12 @@ fn values<'a, 't>(literal: &'a Literal<'t>) -> Result<[&'a Literal<'t>; 3]> {
             return Err(error!(Malformed, "expected the key {key} once, found it twice"));
         }
     }
-    match values {
-        [Some(descr), Some(fortran_order), Some(shape)] => Ok([descr, fortran_order, shape]),
-        [descr, order, _] => {
-            let missing = if descr.is_none() { 0 } else { 1 + usize::from(order.is_some()) };
-            Err(error!(Malformed, "expected a header with the key '{}', found none", KEYS[missing]))
-        }
+    if let [Some(descr), Some(fortran_order), Some(shape)] = values {
+        return Ok([descr, fortran_order, shape]);
     }
+    let missing: Vec<_> =
+        KEYS.into_iter().zip(values).filter_map(|(key, value)| value.is_none().then_some(key)).collect();
+    Err(error!(Malformed, "the header lacks {}", missing.join(", ")))
 }
 
 fn parse_order(literal: &Literal<'_>) -> Result<Order> {
@@ -240,11 +240,13 @@ mod tests {
             ),
             (
                 b"\x93NUMPY\x02\0\xff\xff\xff\xff",
-                "OverLimit(the header takes 4294967295 bytes, more than max_header_size=117: raise it if you trust where it comes from)",
+                "OverLimit(the header takes 4294967295 bytes, more than max_header_size=117: \
+                 raise it if you trust its source)",
             ),
             (
                 &v1[..12],
-                "OverLimit(the header takes 118 bytes, more than max_header_size=117: raise it if you trust where it comes from)",
+                "OverLimit(the header takes 118 bytes, more than max_header_size=117: \
+                 raise it if you trust its source)",
             ),
             (b"", "NotNpy(expected an .npy file, found an empty file)"),
         ] {
@@ -305,11 +307,8 @@ mod tests {
         assert_error(Header::parse(&whole[..64]), "Malformed(expected a header of 65 bytes, found 64)");
         for (text, expected) in [
             ("[]", "Malformed(expected a header that is a dict, found `[]`)"),
-            (
-                "{'descr': '<f8', 'shape': (3,)}",
-                "Malformed(expected a header with the key 'fortran_order', found none)",
-            ),
-            ("{}", "Malformed(expected a header with the key 'descr', found none)"),
+            ("{'descr': '<f8', 'shape': (3,)}", "Malformed(the header lacks fortran_order)"),
+            ("{}", "Malformed(the header lacks descr, fortran_order, shape)"),
             (
                 "{'descr': '<f8', 'fortran_order': False, 'shape': (3,), 'x': 1}",
                 "Malformed(expected the keys 'descr', 'fortran_order' and 'shape' alone, found `'x'`)",
@@ -317,7 +316,8 @@ mod tests {
             ("{'descr': '<f8', 'descr': '<f8'}", "Malformed(expected the key `'descr'` once, found it twice)"),
             (
                 "{'descr': <class 'bytes'>}",
-                "Malformed(expected a value at character 10, found `<class 'bytes'>}`; characters count from the header's dict)",
+                "Malformed(expected a value at character 10, found `<class 'bytes'>}`; \
+                 characters count from the header's dict)",
             ),
             (
                 "{'descr': '<f8', 'fortran_order': false, 'shape': (3,)}",

@@ -1,7 +1,7 @@
 //! Types without fields, as NumPy spells them: `<f8`, `|S5`, `>U3`, `<M8[25s]`.
 
 use super::literal::Excerpt;
-use crate::error::{Error, Result, error};
+use crate::error::{Result, error};
 use core::fmt;
 
 /// Byte order, kind, size and unit, in NumPy's normal form: one value for all spellings of a type.
@@ -35,43 +35,45 @@ impl Scalar {
         Scalar { byte_order, kind, size, unit: None }
     }
 
-    /// Reads a spelling. No mark, `=` and `|` mean little-endian where bytes have an order: NumPy resolves `=` before it
-    /// writes, on big-endian machines too. `f12` and `c24` (32-bit x86) are taken: they are only bytes here.
+    /// Reads a spelling. No mark, `=` and `|` mean little-endian where bytes have an order: NumPy resolves `=` before
+    /// it writes, on big-endian machines too. `f12` and `c24` (32-bit x86) are taken: they are only bytes here.
     pub(super) fn parse(text: &str) -> Result<Scalar> {
         let bare = text.strip_prefix(['<', '>', '|', '=']).unwrap_or(text);
-        let mut chars = bare.chars();
-        let kind = match chars.next() {
-            Some('?') => return if bare == "?" { Scalar::parse("|b1") } else { Err(unknown(text)) },
-            Some('O') => return Err(object(text)),
-            Some('a') => 'S',
-            Some(kind) => kind,
-            None => return Err(unknown(text)),
+        if bare.starts_with('O') {
+            return Err(error!(
+                Unsupported,
+                "descr: {} holds Python objects, whose data is a pickle, not rows of bytes: if you trust it, read it \
+                 with np.load(allow_pickle=True) and save it with a plain dtype",
+                Excerpt(text)
+            ));
+        }
+        Scalar::read(bare, if text.starts_with('>') { '>' } else { '<' }).ok_or_else(|| {
+            error!(Malformed, "descr: expected a NumPy type such as `<f8` or `|S5`, found {}", Excerpt(text))
+        })
+    }
+
+    fn read(bare: &str, mark: char) -> Option<Scalar> {
+        let mut chars = if bare == "?" { "b1" } else { bare }.chars();
+        let kind = match chars.next()? {
+            'a' => 'S',
+            kind => kind,
         };
         let (size, unit) = match chars.as_str().split_once('[') {
-            Some((size, unit)) if matches!(kind, 'M' | 'm') => (size, parse_unit(unit).ok_or_else(|| unknown(text))?),
+            Some((size, unit)) if matches!(kind, 'M' | 'm') => (size, parse_unit(unit)?),
             _ => (chars.as_str(), None),
         };
         let size = match size {
             "" if matches!(kind, 'S' | 'U' | 'V') => 0,
-            digits if digits.bytes().all(|c| c.is_ascii_digit()) => digits.parse().map_err(|_| unknown(text))?,
-            _ => return Err(unknown(text)),
+            digits if digits.bytes().all(|c| c.is_ascii_digit()) => digits.parse().ok()?,
+            _ => return None,
         };
         let byte_order = match (kind, size) {
-            ('b', 1) | ('i' | 'u', 1) | ('S' | 'V', _) => '|',
-            ('i' | 'u', 2 | 4 | 8)
-            | ('f', 2 | 4 | 8 | 12 | 16)
-            | ('c', 8 | 16 | 24 | 32)
-            | ('U', _)
-            | ('M' | 'm', 8) => {
-                if text.starts_with('>') {
-                    '>'
-                } else {
-                    '<'
-                }
-            }
-            _ => return Err(unknown(text)),
+            ('b' | 'i' | 'u', 1) | ('S' | 'V', _) => '|',
+            ('i' | 'u', 2 | 4 | 8) | ('f', 2 | 4 | 8 | 12 | 16) | ('c', 8 | 16 | 24 | 32) => mark,
+            ('U', _) | ('M' | 'm', 8) => mark,
+            _ => return None,
         };
-        Ok(Scalar { byte_order, kind, size, unit })
+        Some(Scalar { byte_order, kind, size, unit })
     }
 
     /// In bytes, as yet without a limit.
@@ -93,19 +95,6 @@ fn parse_unit(text: &str) -> Option<Option<(u32, &'static str)>> {
         return Some(None);
     }
     UNITS.iter().find(|&&unit| unit == name).map(|&unit| Some((steps, unit)))
-}
-
-fn unknown(text: &str) -> Error {
-    error!(Malformed, "descr: expected a NumPy type such as `<f8` or `|S5`, found {}", Excerpt(text))
-}
-
-fn object(text: &str) -> Error {
-    error!(
-        Unsupported,
-        "descr: {} is an array of Python objects, whose data is a pickle, not rows of bytes: if you trust it, read it with \
-         np.load(allow_pickle=True) and save it with a plain dtype",
-        Excerpt(text)
-    )
 }
 
 impl fmt::Display for Scalar {
@@ -202,7 +191,7 @@ mod tests {
     fn objects() {
         for text in ["|O", "O", "|O8"] {
             let expected = format!(
-                "Unsupported(descr: `{text}` is an array of Python objects, whose data is a pickle, not rows of bytes: if you \
+                "Unsupported(descr: `{text}` holds Python objects, whose data is a pickle, not rows of bytes: if you \
                  trust it, read it with np.load(allow_pickle=True) and save it with a plain dtype)"
             );
             assert_error(Scalar::parse(text), &expected);

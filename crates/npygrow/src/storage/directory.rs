@@ -1,10 +1,9 @@
-use super::{File, Folder, Hold, Identity, Storage, Temp, Wait, file, lock, sys};
+use super::{File, Folder, Hold, Identity, Owner, Storage, Temp, Wait, file, lock, sys};
 use crate::error::{Error, ErrorKind, Result, error};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf, absolute, is_separator};
-use std::process;
 use std::time::Duration;
 
 /// A folder of the file system.
@@ -80,7 +79,7 @@ impl Directory {
                 made => return made.map_err(self.fail("cannot make a new file in its folder", name)),
             }
             self.clear(&path, TIDYING)
-                .map_err(|error| error.and("it is a new version being written").at(path.display()))?;
+                .map_err(|error| error.and("new versions are written here").at(path.display()))?;
         }
     }
 
@@ -108,6 +107,10 @@ impl Directory {
 
     /// Removes the temp at `path`, unless someone holds its lock for longer than `timeout`.
     fn clear(&self, path: &Path, timeout: Duration) -> Result<()> {
+        // One to nowhere would be there and not there for ever.
+        if path.is_symlink() {
+            return Err(error!(Io, "expected a regular file, found a symlink: remove it").at(path.display()));
+        }
         let Some(mut file) = File::open(path, false)? else { return Ok(()) };
         lock::acquire(&mut file, &Wait { timeout: Some(timeout), poll: None }, Hold::Turn)?;
         // Only under the lock, and only while the name is still this file's, is it sure to be nobody's.
@@ -134,9 +137,9 @@ fn temp_name(name: &OsStr) -> String {
 
 /// Removes `path`, unless a fork of this process asks.
 fn remover(path: PathBuf) -> impl FnOnce() + Send + 'static {
-    let owner = process::id();
+    let owner = Owner::new();
     move || {
-        if owner == process::id() {
+        if owner.is_here() {
             let _ = fs::remove_file(path);
         }
     }
@@ -296,12 +299,14 @@ mod tests {
         assert_eq!(names(&real), [TEMP]);
         let error = folder.named_temp(NAME.as_ref(), false).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Locked);
-        assert!(error.to_string().ends_with("; it is a new version being written"), "{error}");
+        assert!(error.to_string().ends_with("; new versions are written here"), "{error}");
         drop(held);
         fs::write(real.path().join(TEMP), b"left by a dead process").unwrap();
         folder.remove_abandoned(NAME.as_ref()).unwrap();
         folder.remove_abandoned(NAME.as_ref()).unwrap();
-        assert!(names(&real).is_empty());
+        symlink("nowhere", real.path().join(TEMP)).unwrap();
+        let error = folder.named_temp(NAME.as_ref(), false).err().unwrap();
+        assert!(error.to_string().contains("found a symlink: remove it"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,9 @@
-use super::{Identity, Storage, copy_through_memory, lock, sys};
+use super::{Identity, Owner, Storage, copy_through_memory, lock, sys};
 use crate::error::{Error, Result, error};
 use std::any::Any;
 use std::fs::{self, FileTimes, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process;
 
 /// A regular file.
 ///
@@ -22,7 +21,7 @@ pub struct File {
     path: PathBuf,
     write: bool,
     pub(super) identity: Option<Identity>,
-    owner: u32,
+    owner: Owner,
     locked: bool,
     word: sys::Word,
 }
@@ -57,7 +56,7 @@ impl File {
         }
         Ok(File {
             identity: sys::identity(&metadata),
-            owner: process::id(),
+            owner: Owner::new(),
             path: shown,
             locked: false,
             word: Default::default(),
@@ -153,12 +152,7 @@ impl Storage for File {
     }
 
     fn check_owner(&self) -> Result<()> {
-        let (owner, this) = (self.owner, process::id());
-        if owner == this {
-            return Ok(());
-        }
-        Err(error!(Latched, "opened by process {owner}, this is process {this} (a fork): open the file again here")
-            .at(self.path.display()))
+        self.owner.check().map_err(|error| error.at(self.path.display()))
     }
 
     fn try_lock(&mut self) -> Result<bool> {
@@ -175,7 +169,7 @@ impl Storage for File {
 
     fn unlock(&mut self) -> Result<()> {
         // In a fork this would take the parent's lock away: the two share it.
-        if !self.locked || self.owner != process::id() {
+        if !self.locked || !self.owner.is_here() {
             return Ok(());
         }
         self.locked = false;
@@ -260,7 +254,7 @@ mod tests {
         assert_eq!(file.copy_from(&from, 4, 8, 99).unwrap(), 2);
         assert_eq!(file.copy_from(&from, 7, 0, 1).unwrap(), 0);
         assert_eq!(fs::read(&path).unwrap(), b"0cde4567ef");
-        let memory = super::super::Memory::from(b"XYZ".to_vec());
+        let memory = crate::storage::Memory::from(b"XYZ".to_vec());
         assert_eq!(file.copy_from(&memory, 1, 9, 5).unwrap(), 2);
         assert!(!file.share_from(&memory, 0, 0, 3).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"0cde4567eYZ");
@@ -332,11 +326,11 @@ mod tests {
     #[test]
     fn a_fork_neither_takes_nor_gives_back_the_lock() {
         let (_folder, path, mut file) = file_of(b"");
+        let (there, here) = (sys::process_id() + 1, sys::process_id());
         assert!(file.try_lock().unwrap());
         file.check_owner().unwrap();
-        file.owner += 1;
+        file.owner = Owner::of(there);
         let error = file.check_owner().unwrap_err();
-        let (there, here) = (process::id() + 1, process::id());
         assert_eq!(error.kind(), ErrorKind::Latched);
         assert_eq!(
             error.detail(),

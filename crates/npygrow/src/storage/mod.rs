@@ -13,6 +13,8 @@ mod folder;
 #[cfg(feature = "std")]
 mod lock;
 #[cfg(feature = "std")]
+mod owner;
+#[cfg(feature = "std")]
 mod sys;
 #[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
 mod word;
@@ -28,6 +30,8 @@ pub use file::File;
 pub use folder::{Folder, Temp};
 #[cfg(feature = "std")]
 pub(crate) use lock::{Hold, Wait, acquire};
+#[cfg(feature = "std")]
+pub(crate) use owner::Owner;
 
 use crate::error::{Result, error};
 use alloc::vec;

@@ -31,9 +31,11 @@ fn tails_are_kept_dropped_or_refused() {
                     OnTail::Auto if !foreign => (vec![0, 1], (rows as u64, tail.len() as u64)),
                     _ => {
                         let expected = format!(
-                            "NeedsRecovery: expected the file to end after 2 rows, found {} more bytes ({rows} whole rows): call \
-                             recover(path) to keep these rows, or open with on_tail=\"keep\" or \"drop\"",
-                            tail.len()
+                            "NeedsRecovery: expected the file to end after 2 rows, found {} more byte{} ({rows} whole row{}): call \
+                             recover(path) to keep them, or open with on_tail=\"keep\" or \"drop\"",
+                            tail.len(),
+                            if tail.len() == 1 { "" } else { "s" },
+                            if rows == 1 { "" } else { "s" },
                         );
                         fails(opened.map(drop), &expected);
                         assert_eq!(disk.bytes(), bytes);
@@ -72,7 +74,7 @@ fn a_file_with_missing_rows_is_refused() {
     for on_tail in ON_TAIL {
         fails(
             Disk::new(Some(&bytes)).open(Options::default().on_tail(on_tail)).map(drop),
-            "NeedsRecovery: the header counts 3 rows, the file holds 1: call recover(path) to go on with the 1",
+            "NeedsRecovery: the header counts 3 rows, the file holds 1: call recover(path) to go on with what is left",
         );
     }
 }

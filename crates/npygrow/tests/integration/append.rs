@@ -56,7 +56,7 @@ fn c_and_fortran_files_hold_the_same_rows() {
         let other = if order == Order::C { Order::F } else { Order::C };
         fails(
             disk.open(Options::default().order(other)).map(drop),
-            &format!("Mismatch: expected a file in {other} order, found {order} order"),
+            &format!("Mismatch: expected a file with {other} order, found {order} order"),
         );
     }
 }
@@ -90,7 +90,7 @@ fn what_is_no_row_of_the_file_is_refused_and_changes_nothing() {
     let disk = Disk::new(Some(&ours(&[1])));
     let before = disk.bytes();
     let open = |options: Options| disk.open(options).map(drop);
-    fails(open(u32s().dtype(dtype("<i4"))), "Mismatch: expected a file of dtype <i4, found <u4");
+    fails(open(u32s().dtype(dtype("<i4"))), "Mismatch: expected a file with dtype <i4, found dtype <u4");
     fails(
         open(u32s().row_shape([2, 3])),
         "Mismatch: expected a file with rows of shape (2, 3), found rows of shape ()",
@@ -123,7 +123,7 @@ fn a_new_file_is_defined_once() {
     );
     appender.define(&dtype("<u4"), &[2]).unwrap();
     appender.define(&dtype("<u4"), &[2]).unwrap();
-    fails(appender.define(&dtype("<u2"), &[2]), "Mismatch: expected a file of dtype <u4, found <u2");
+    fails(appender.define(&dtype("<u2"), &[2]), "Mismatch: expected a file with dtype <u4, found dtype <u2");
     assert!(disk.shared.names().is_empty(), "nothing is made before the first append");
     appender.append(&[[1_u32, 2]]).unwrap();
     assert_eq!(appender.shape(), Some(vec![1, 2]));
@@ -232,7 +232,7 @@ fn a_failed_publish_keeps_what_waits_and_takes_nothing_new() {
         fails(
             appender.close(),
             "Io: a fault was put here: Input/output error (os error 5); nothing was appended, the file is as before; 1 \
-             buffered rows are lost",
+             buffered row lost",
         );
         assert_eq!(disk.values(), [1, 2]);
     }

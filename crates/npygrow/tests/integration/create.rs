@@ -87,7 +87,7 @@ fn a_lost_race_for_another_kind_of_file_is_refused() {
         disk.bytes()
     };
     let exists = "Io: cannot make a new file (mode \"x\"): File exists (os error 17)";
-    let kind = "Mismatch: expected a file of dtype <u4, found <f4";
+    let kind = "Mismatch: expected a file with dtype <u4, found dtype <f4";
     for (options, theirs, expected) in
         [(Options::default(), floats, kind), (Options::default().mode(Mode::New), ours(&[8]), exists)]
     {

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-fn by_this_process(waited: &str) -> String {
+fn by_this_process(locked: &str) -> String {
     format!(
-        "Locked: still locked{waited} by another appender of this very process ({}): close it first, or open both with `turns`",
+        "Locked: {locked} by another appender of this very process ({}): close it first, or open both with `turns`",
         process::id()
     )
 }
@@ -22,12 +22,12 @@ fn a_second_appender_is_refused_whatever_it_wants() {
     let mut first = Options::default().open(&path).unwrap();
     first.append(&[1_u32]).unwrap();
     for mode in [Mode::Append, Mode::Write] {
-        fails(Options::default().mode(mode).open(&path).map(drop), &by_this_process(""));
+        fails(Options::default().mode(mode).open(&path).map(drop), &by_this_process("locked"));
     }
-    fails(Options::default().turns(true).open(&path).map(drop), &by_this_process(""));
-    fails(npygrow::recover(&path, RecoverOptions::default()), &by_this_process(""));
-    fails(npygrow::ensure_appendable(&path, Room::Auto, MAX_HEADER_SIZE), &by_this_process(""));
-    fails(npygrow::save(&path, &[1_u32]), &by_this_process(""));
+    fails(Options::default().turns(true).open(&path).map(drop), &by_this_process("locked"));
+    fails(npygrow::recover(&path, RecoverOptions::default()), &by_this_process("locked"));
+    fails(npygrow::ensure_appendable(&path, Room::Auto, MAX_HEADER_SIZE), &by_this_process("locked"));
+    fails(npygrow::save(&path, &[1_u32]), &by_this_process("locked"));
     assert_eq!(values(&path), [1], "reading takes no lock");
     assert_eq!(npygrow::inspect(&path, MAX_HEADER_SIZE).unwrap().rows, 1);
     first.append(&[2_u32]).unwrap();
@@ -46,7 +46,10 @@ fn the_wait_ends_in_time_or_with_the_lock() {
     first.append(&[1_u32]).unwrap();
     let start = Instant::now();
     let timeout = Duration::from_millis(50);
-    fails(Options::default().lock_timeout(timeout).open(&path).map(drop), &by_this_process(" after 0.05 s"));
+    fails(
+        Options::default().lock_timeout(timeout).open(&path).map(drop),
+        &by_this_process("still locked after 0.05 s"),
+    );
     assert!(start.elapsed() >= timeout);
 
     let other = thread::spawn({
@@ -120,7 +123,7 @@ fn a_file_changed_under_the_appender_is_left_to_who_changed_it() {
                     "append" => fails(appender.append(&vec![5_u32; 1 << 14]), &expected),
                     "truncate" => fails(appender.truncate(1), &expected),
                     _ => {
-                        let lost = if buffering > 0 { "; 1 buffered rows are lost" } else { "" };
+                        let lost = if buffering > 0 { "; 1 buffered row lost" } else { "" };
                         fails(appender.close(), &(expected + lost));
                         assert_eq!(disk.bytes(), theirs, "{call}, buffering {buffering}");
                         continue;

@@ -61,7 +61,7 @@ fn what_is_not_whole_is_not_read() {
     for (held, bytes) in [(2, 139), (0, 128)] {
         fs::write(&path, &whole[..bytes]).unwrap();
         let expected = format!(
-            "NeedsRecovery: the header counts 3 rows, the file holds {held}: call recover(path) to go on with the {held}"
+            "NeedsRecovery: the header counts 3 rows, the file holds {held}: call recover(path) to go on with what is left"
         );
         fails(Reader::open(&path).map(drop), &expected);
         fails(View::open(&path, MAX_HEADER_SIZE).map(drop), &expected);

@@ -51,7 +51,7 @@ fn broken_files_are_refused() {
     for (file, expected) in [
         (
             no_room(&[1, 2])[..no_room(&[1, 2]).len() - 1].to_vec(),
-            "NeedsRecovery: the header counts 2 rows, the file holds 1: call recover(path) to go on with the 1",
+            "NeedsRecovery: the header counts 2 rows, the file holds 1: call recover(path) to go on with what is left",
         ),
         (
             [no_room(&[1]), vec![9; 5]].concat(),

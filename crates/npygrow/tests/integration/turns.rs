@@ -125,7 +125,7 @@ fn another_process_is_named_and_waited_for() {
     let mut holder = spawn(&path, "hold", 7);
     until(|| path.with_extension("held").exists());
     let expected = format!(
-        "Locked: still locked by an appender of process {}, or by a worker forked from it: close it, wait longer with \
+        "Locked: locked by an appender of process {}, or by a worker forked from it: close it, wait longer with \
          `lock_timeout`, or open both with `turns`",
         holder.id()
     );
@@ -158,7 +158,7 @@ fn turns_follow_the_file_that_has_the_name() {
     assert_eq!(one.append(&[4_u32]).unwrap(), Some(1..2));
     assert_eq!(values(&path), [9, 4]);
     npygrow::save(&path, &[0.5_f64]).unwrap();
-    fails(one.append(&[5_u32]), "Mismatch: expected a file of dtype <u4, found <f8");
+    fails(one.append(&[5_u32]), "Mismatch: expected a file with dtype <u4, found dtype <f8");
     fs::remove_file(&path).unwrap();
     fails(other.append(&[5_u32]), "Latched: the file was removed while appenders took turns: open it again");
     assert!(!path.exists());

@@ -5,10 +5,15 @@ use crate::storage::Identity;
 use rustix::fs::{self as linux, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use rustix::ioctl;
+use rustix::mm::{self, MapFlags, ProtFlags};
 use std::fs;
 use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::process;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Writes `bytes` so that they survive a power cut when it returns; nothing here is tried a second time.
 pub(crate) fn write_durably(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -32,6 +37,44 @@ pub(crate) fn copy_range(from: &fs::File, from_offset: u64, to: &fs::File, offse
             Ok(0) | Err(_) => return done,
             Ok(_) => {}
         }
+    }
+}
+
+/// The process's number, read from memory: `getpid` is a system call, a tenth of a small append.
+///
+/// It stands in a page that the kernel wipes in a child (`MADV_WIPEONFORK`), where it is asked for again.
+pub(crate) fn process_id() -> u32 {
+    static PAGE: OnceLock<Option<Wiped>> = OnceLock::new();
+    let Some(page) = PAGE.get_or_init(Wiped::new) else { return process::id() };
+    match page.0.load(Ordering::Relaxed) {
+        0 => {
+            let id = process::id();
+            page.0.store(id, Ordering::Relaxed);
+            id
+        }
+        id => id,
+    }
+}
+
+/// A number that is 0 again in a forked child.
+struct Wiped(&'static AtomicU32);
+
+impl Wiped {
+    /// `None` where the kernel is too old for it (before 4.14).
+    fn new() -> Option<Self> {
+        let len = size_of::<u32>(); // The kernel rounds it up to a page.
+        // SAFETY: an anonymous private mapping at an address that the kernel chooses touches no other memory.
+        #[allow(unsafe_code)]
+        let page =
+            unsafe { mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
+        let page = page.ok()?;
+        // SAFETY: the page is ours alone and holds nothing yet. madvise(2) has the kernel fill it with zeros in a child;
+        // in this process it stays as it is.
+        #[allow(unsafe_code)]
+        unsafe { mm::madvise(page, len, mm::Advice::LinuxWipeOnFork) }.ok()?;
+        // SAFETY: page-aligned and so aligned for a u32, zeroed by the kernel, and never unmapped. Every access is atomic.
+        #[allow(unsafe_code)]
+        Some(Wiped(unsafe { AtomicU32::from_ptr(page.cast()) }))
     }
 }
 

@@ -35,6 +35,10 @@ pub(crate) fn link_unnamed(_unnamed: &Path, _to: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+pub(crate) fn process_id() -> u32 {
+    std::process::id()
+}
+
 pub(crate) fn lock_holder(_of: Identity) -> Option<u32> {
     None
 }

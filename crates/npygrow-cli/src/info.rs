@@ -1,0 +1,234 @@
+//! `npy info`: what files are, whether they are well, and what to call if not.
+
+use crate::input::{Input, complain_of, object, write_json};
+use crate::text::{BAD, CALL, GOOD, LABEL, ODD, STRONG};
+use crate::text::{count, grouped, pad, paint, plain, shortened, size, widest, word};
+use crate::{DONE, FAILED, FOUND};
+use anstyle::Style;
+use npygrow::{Health, Order, Report, Result, inspect};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  npy info pose.npy
+  npy info *.npy                         several files as a table
+  npy info --check *.npy || echo broken  for scripts
+  npy info --json pose.npy | jq .shape
+
+A tail is what follows the last row that the header counts. While a program
+appends there can be one for a moment: nothing is wrong then.
+
+Exit status: 0 done, 1 a file needs mending (--check), 2 one cannot be read.";
+
+/// Say what files hold, whether they are well, and what to call if not
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Info {
+    #[command(flatten)]
+    input: Input,
+
+    /// Exit with status 1 when a file needs mending
+    #[arg(long)]
+    check: bool,
+}
+
+impl Info {
+    pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
+        let Input { files, json, max_header_size } = self.input;
+        let found: Vec<_> = files.iter().map(|path| inspect(path, max_header_size)).collect();
+        match (&files[..], &found[..]) {
+            _ if json => {
+                let objects = files.iter().zip(&found).map(|(path, found)| object(path, found, |of| facts(path, of)));
+                write_json(out, objects.collect())?;
+            }
+            ([path], [Ok(report)]) => write!(out, "{}", page(path, report))?,
+            ([path], [Err(error)]) => complain_of(err, path, error)?,
+            _ => write!(out, "{}", table(&files, &found))?,
+        }
+        let is_found = self.check && found.iter().flatten().any(is_broken);
+        Ok(if found.iter().any(Result::is_err) {
+            FAILED
+        } else if is_found {
+            FOUND
+        } else {
+            DONE
+        })
+    }
+}
+
+fn is_broken(report: &Report) -> bool {
+    report.health != Health::Clean
+}
+
+/// Keys as in the library and in Python, so that there is one set of words to learn.
+fn facts(path: &Path, report: &Report) -> Value {
+    let (tail_rows, tail_bytes, torn_bytes) = match report.health {
+        Health::Tail { rows, bytes } => (rows, bytes, 0),
+        Health::Truncated { torn, .. } => (0, 0, torn),
+        _ => (0, 0, 0),
+    };
+    json!({
+        "shape": report.shape,
+        "dtype": report.dtype.to_string(),
+        "order": report.order.to_string(),
+        "version": report.version,
+        "header_len": report.header_len,
+        "room": report.room,
+        "ours": report.ours,
+        "rows": report.rows,
+        "rows_on_disk": report.rows_on_disk,
+        "row_size": report.row_size,
+        "file_size": report.file_size,
+        "health": health(report).0,
+        "tail_rows": tail_rows,
+        "tail_bytes": tail_bytes,
+        "torn_bytes": torn_bytes,
+        "notes": report.notes,
+        "advice": advice(path, report).iter().map(|(call, gain)| format!("{call}: {gain}")).collect::<Vec<_>>(),
+    })
+}
+
+/// One file: a fact a line.
+fn page(path: &Path, report: &Report) -> String {
+    let (word, words, style) = health(report);
+    let mut lines = vec![
+        ("file", format!("{}, {}", paint(STRONG, plain(path.display())), size(report.file_size))),
+        ("shape", shape(&report.shape)),
+        ("dtype", report.dtype.to_string()),
+        ("order", order(report).to_string()),
+        ("rows", rows(report)),
+        ("header", header(report)),
+        ("health", format!("{}{words}", paint(style, word))),
+    ];
+    if matches!(report.health, Health::Tail { .. }) {
+        lines.push(("note", "An append is under way, or was cut short.".into()));
+    }
+    lines.extend(report.notes.iter().map(|note| ("note", note.clone())));
+
+    let advice = advice(path, report);
+    let width = widest(advice.iter().map(|(call, _)| call.as_str()));
+    lines.extend(advice.iter().map(|(call, gain)| ("call", format!("{}  {gain}", paint(CALL, pad(call, width))))));
+    lines.iter().map(|(label, text)| format!("{}  {text}\n", paint(LABEL, pad(label, 6)))).collect()
+}
+
+fn shape(shape: &[u64]) -> String {
+    let axes: Vec<_> = shape.iter().map(u64::to_string).collect();
+    format!("({}{})", axes.join(", "), if axes.len() == 1 { "," } else { "" })
+}
+
+fn order(report: &Report) -> &'static str {
+    match report.order {
+        Order::C if report.shape.len() < 2 => "C",
+        Order::F if report.shape.len() < 2 => "F",
+        Order::C => "C, the first axis grows",
+        Order::F => "F, the last axis grows",
+    }
+}
+
+fn rows(report: &Report) -> String {
+    let Report { rows, rows_on_disk, .. } = report;
+    let each = count(report.row_size, "byte");
+    if report.shape.is_empty() {
+        return format!("none: one item of {each}");
+    }
+    match grouped(*rows) {
+        counted if rows == rows_on_disk => format!("{counted}, {each} each"),
+        counted => format!("{counted} counted, {} on disk, {each} each", grouped(*rows_on_disk)),
+    }
+}
+
+fn header(report: &Report) -> String {
+    let room = match report.room {
+        Some(room) => format!("room to count {}", count(room, "row")),
+        None if report.shape.is_empty() => "no axis to grow along".into(),
+        None => "no room to grow".into(),
+    };
+    format!("{}, version {}.0, {room}", count(report.header_len, "byte"), report.version)
+}
+
+/// One word for it, what to add to the word, and its colour.
+fn health(report: &Report) -> (&'static str, String, Style) {
+    match report.health {
+        Health::Clean => ("clean", String::new(), GOOD),
+        Health::Tail { rows, bytes } => {
+            let held = if rows == 0 { "no whole row".into() } else { count(rows, "whole row") };
+            ("tail", format!(": {} after the last row, {held} among them", count(bytes, "byte")), ODD)
+        }
+        Health::Truncated { .. } if report.shape.is_empty() => {
+            ("truncated", ": its one item is not whole, nothing can be recovered".into(), BAD)
+        }
+        Health::Truncated { rows, torn } => {
+            let torn = if torn == 0 { String::new() } else { format!(", and {} of a torn one", count(torn, "byte")) };
+            ("truncated", format!(": {} of {} left{torn}", grouped(rows), count(report.rows, "row")), BAD)
+        }
+        Health::Sequence => ("sequence", ": another array begins after the last row".into(), ODD),
+        _ => ("broken", String::new(), BAD),
+    }
+}
+
+/// What to call, and what it gives.
+fn advice(path: &Path, report: &Report) -> Vec<(String, String)> {
+    let recover = |options, gain| (format!("npy recover {options}{}", word(path)), gain);
+    let is_scalar = report.shape.is_empty();
+    match report.health {
+        Health::Truncated { .. } if is_scalar => Vec::new(),
+        Health::Truncated { rows, torn } => {
+            let mut advice = vec![recover("", format!("goes on with the {} left", count(rows, "row")))];
+            if torn > 0 {
+                advice.push(recover("--zerofill-incomplete ", "completes the torn row with zeros".into()));
+            }
+            advice
+        }
+        Health::Tail { rows, bytes } => {
+            let mut advice = vec![recover("--tail drop ", format!("cuts the {}", count(bytes, "byte")))];
+            if rows > 0 {
+                advice.insert(0, recover("", format!("keeps the {}, unverified", count(rows, "whole row"))));
+            }
+            advice
+        }
+        Health::Sequence => vec![("np.load(file)".into(), "in Python, once for each array of the open file".into())],
+        Health::Clean if report.room.is_none() && !is_scalar => {
+            vec![("ensure_appendable(path)".into(), "in Python or Rust, makes room to grow".into())]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Several files: a line each.
+fn table(files: &[PathBuf], found: &[Result<Report>]) -> String {
+    let head = ["file", "shape", "dtype", "order", "size"].map(String::from);
+    let mut rows = vec![(head, paint(LABEL, "health"))];
+    for (path, found) in files.iter().zip(found) {
+        let path = plain(path.display());
+        rows.push(match found {
+            Ok(report) => {
+                let (word, words, style) = health(report);
+                let dtype = shortened(&report.dtype.to_string(), 24);
+                let cells = [path, shape(&report.shape), dtype, report.order.to_string(), size(report.file_size)];
+                (cells, format!("{}{words}", paint(style, word)))
+            }
+            Err(error) => {
+                let cells = [path, "-".into(), "-".into(), "-".into(), "-".into()];
+                (cells, format!("{}: {}", paint(BAD, "error"), plain(error.detail())))
+            }
+        });
+    }
+    let widths: [usize; 5] = std::array::from_fn(|column| widest(rows.iter().map(|(cells, _)| cells[column].as_str())));
+    let mut text = String::new();
+    for (i, (cells, health)) in rows.iter().enumerate() {
+        for (cell, width) in cells.iter().zip(widths) {
+            let cell = pad(cell, width);
+            text.push_str(&if i == 0 { paint(LABEL, cell) } else { cell });
+            text.push_str("  ");
+        }
+        text.push_str(&format!("{health}\n"));
+    }
+    let broken = found.iter().flatten().filter(|&report| is_broken(report)).count();
+    if broken > 0 {
+        let call = paint(CALL, "npy info FILE");
+        text.push_str(&format!("\n{broken} of {} to mend: {call} says how\n", count(found.len() as u64, "file")));
+    }
+    text
+}

@@ -1,0 +1,97 @@
+//! The command `npy`, as a library: the Python package brings the same command.
+//!
+//! ```
+//! let (mut out, mut err) = (Vec::new(), Vec::new());
+//! let status = npygrow_cli::main_with(["npy", "--version"].map(Into::into), &mut out, &mut err);
+//! assert_eq!((status, out.starts_with(b"npy "), err.is_empty()), (0, true, true));
+//! ```
+
+mod info;
+mod input;
+mod recover;
+mod text;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
+
+/// The exit statuses of every verb.
+const DONE: i32 = 0;
+const FOUND: i32 = 1;
+const FAILED: i32 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  npy info pose.npy          what it holds and how it is
+  npy info --check *.npy     a table; exit status 1 if one needs mending
+  npy recover pose.npy       after a crash or a cut download
+
+Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.";
+
+/// NumPy files that grow: look at them, mend them
+#[derive(Parser)]
+#[command(name = "npy", bin_name = "npy", version, after_help = EXAMPLES)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Npy {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Info(info::Info),
+    Recover(recover::Recover),
+}
+
+/// Runs the command on the arguments of a process, its name first, and returns the exit status: 0 done, 1 something found,
+/// 2 wrong usage or failure. Prints to the process's own streams, in colours where they are terminals that take them.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
+    main_with(args, &mut anstream::stdout().lock(), &mut anstream::stderr().lock())
+}
+
+/// The same with streams of the caller's, who strips the ANSI colours where they are not wanted, as `anstream`'s do.
+pub fn main_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
+    let (mut out, mut err) = (Forgiving(out), Forgiving(err));
+    let done = dispatch(args, &mut out, &mut err).and_then(|status| out.flush().map(|()| status));
+    done.unwrap_or_else(|error| {
+        // Nobody is left to tell when this fails too.
+        let _ = text::complain(&mut err, format_args!("cannot write the output: {error}"));
+        FAILED
+    })
+}
+
+fn dispatch(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
+    match Npy::try_parse_from(args) {
+        Ok(Npy { verb: Verb::Info(info) }) => info.run(out, err),
+        Ok(Npy { verb: Verb::Recover(recover) }) => recover.run(out, err),
+        Err(answer) => {
+            let text = answer.render().ansi().to_string();
+            if answer.use_stderr() {
+                err.write_all(text.as_bytes())?
+            } else {
+                out.write_all(text.as_bytes())?
+            }
+            Ok(answer.exit_code())
+        }
+    }
+}
+
+/// A pipe that nobody reads any more is no failure: the work goes on, and its own status is what counts.
+struct Forgiving<'a>(&'a mut dyn Write);
+
+impl Write for Forgiving<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        forgive(self.0.write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        forgive(self.0.flush(), ())
+    }
+}
+
+fn forgive<T>(result: io::Result<T>, done: T) -> io::Result<T> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(done),
+        other => other,
+    }
+}
