@@ -11,6 +11,8 @@ mod faults;
 mod headers;
 mod locks;
 mod model;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 mod reading;
 mod recover;
 mod room;
