@@ -1,9 +1,10 @@
 //! Where two things meet: a file changed by others at a bad moment, a batch that goes on after its failure, numbers at
 //! their ends.
 
-use crate::support::{Disk, NAME, fails, ours};
-use npygrow::Options;
+use crate::support::{Disk, NAME, fails, on_disk, ours, u32s};
+use npygrow::{Appender, Options};
 use npygrow_testkit::faulty::{Call, Fault};
+use std::fs;
 
 #[test]
 fn a_batch_that_failed_counts_nothing() {
@@ -16,5 +17,19 @@ fn a_batch_that_failed_counts_nothing() {
         batch.write(&[2, 0, 0, 0]).unwrap_err();
         fails(batch.commit(), "Mismatch: this append failed before: begin a new one");
         assert_eq!(disk.shared.get(NAME), file);
+    }
+}
+
+#[test]
+fn a_small_buffer_is_not_published_into_a_file_that_others_changed() {
+    for publish in [|mut a: Appender| a.commit().map(drop), |mut a: Appender| a.sync(), Appender::close] {
+        let (_folder, path) = on_disk();
+        let mut appender = u32s().buffering(1000).open(&path).unwrap();
+        appender.append(&[1_u32, 2]).unwrap();
+        let theirs = ours(&[7, 8, 9]);
+        fs::write(&path, &theirs).unwrap();
+        let text = publish(appender).unwrap_err().to_string();
+        assert!(text.contains("another program changed the file under this appender"), "{text}");
+        assert_eq!(fs::read(&path).unwrap(), theirs);
     }
 }
