@@ -17,7 +17,7 @@ pub use place::save;
 use crate::create::Place;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
-use crate::format::{Dtype, Layout, Order, Tuple};
+use crate::format::{Dtype, Layout, MAX_ROWS, Order, Tuple};
 use crate::grow::{Dropped, Growing};
 use crate::open::Spec;
 use crate::options::Options;
@@ -378,9 +378,12 @@ impl Appender {
 
     /// The bytes of `count` rows, which the file must be able to hold and to count.
     fn check_count(&mut self, count: u64, row_size: u64) -> Result<u64> {
+        let rows = count.saturating_add(self.buffered);
         if let State::Growing(growing) = &mut self.state {
             growing.storage().check()?;
-            growing.rows_after(count.saturating_add(self.buffered))?;
+            growing.rows_after(rows)?;
+        } else if rows > MAX_ROWS {
+            return Err(error!(OverLimit, "{rows} rows: a file counts at most {MAX_ROWS} rows"));
         }
         count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))
     }

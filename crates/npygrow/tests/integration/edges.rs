@@ -2,7 +2,7 @@
 //! their ends.
 
 use crate::support::{Disk, NAME, fails, on_disk, ours, u32s};
-use npygrow::{Appender, Options};
+use npygrow::{Appender, Mode, Options};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::fs;
 
@@ -32,4 +32,23 @@ fn a_small_buffer_is_not_published_into_a_file_that_others_changed() {
         assert!(text.contains("another program changed the file under this appender"), "{text}");
         assert_eq!(fs::read(&path).unwrap(), theirs);
     }
+}
+
+#[test]
+fn rows_past_the_highest_count_are_refused_before_they_wait() {
+    let (_folder, path) = on_disk();
+    let options = Options::default().dtype("|S0".parse().unwrap()).row_shape([]).buffering(10);
+    options.clone().open(&path).unwrap();
+    let mut appender = options.mode(Mode::Write).open(&path).unwrap();
+    fails(
+        appender.append_rows(u64::MAX, &[]),
+        "OverLimit: 18446744073709551615 rows: a file counts at most 9999999999999999 rows",
+    );
+    appender.append_rows(9_999_999_999_999_999, &[]).unwrap();
+    fails(
+        appender.append_rows(1, &[]),
+        "OverLimit: 10000000000000000 rows: a file counts at most 9999999999999999 rows",
+    );
+    assert_eq!(appender.len(), 9_999_999_999_999_999);
+    appender.close().unwrap();
 }
