@@ -376,13 +376,17 @@ impl Appender {
         spec.and_then(|spec| row_size(&spec)).map_err(|error| self.failed(error))
     }
 
-    /// The bytes of `count` rows, which the file must be able to hold and to count.
+    /// The bytes of `count` rows, which the file must be able to hold and to count. With turns only a look under the lock
+    /// tells what it can: another may have made room.
     fn check_count(&mut self, count: u64, row_size: u64) -> Result<u64> {
         let rows = count.saturating_add(self.buffered);
         if let State::Growing(growing) = &mut self.state {
             growing.storage().check()?;
-            growing.rows_after(rows)?;
-        } else if rows > MAX_ROWS {
+            if !self.options.turns {
+                growing.rows_after(rows)?;
+            }
+        }
+        if rows > MAX_ROWS {
             return Err(error!(OverLimit, "{rows} rows: a file counts at most {MAX_ROWS} rows"));
         }
         count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))

@@ -1,8 +1,8 @@
 //! Where two things meet: a file changed by others at a bad moment, a batch that goes on after its failure, numbers at
 //! their ends.
 
-use crate::support::{Disk, NAME, fails, on_disk, ours, u32s};
-use npygrow::{Appender, Mode, Options};
+use crate::support::{Disk, NAME, fails, no_room, on_disk, ours, u32s};
+use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Room, ensure_appendable};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::fs;
 
@@ -51,4 +51,24 @@ fn rows_past_the_highest_count_are_refused_before_they_wait() {
     );
     assert_eq!(appender.len(), 9_999_999_999_999_999);
     appender.close().unwrap();
+}
+
+#[test]
+fn takers_of_turns_see_that_room_was_made() {
+    let (_folder, path) = on_disk();
+    // A field of eight columns, full but for one row.
+    let mut narrow = no_room(&[]);
+    narrow.truncate(10);
+    let text = "{'descr': [('abc', '|S0')], 'fortran_order': False, 'shape': (99999998,), }";
+    narrow.extend(text.as_bytes());
+    narrow.resize(92, b' ');
+    narrow.push(b'\n');
+    narrow[8..10].copy_from_slice(&83_u16.to_le_bytes());
+    fs::write(&path, narrow).unwrap();
+    let mut appender = Options::default().turns(true).open(&path).unwrap();
+    appender.append_rows(1, &[]).unwrap();
+    let error = appender.append_rows(1, &[]).unwrap_err();
+    assert!(error.to_string().ends_with("call ensure_appendable(path)"), "{error}");
+    assert!(ensure_appendable(&path, Room::Auto, MAX_HEADER_SIZE).unwrap());
+    assert_eq!(appender.append_rows(1, &[]).unwrap(), Some(99_999_999..100_000_000));
 }
