@@ -372,6 +372,8 @@ impl Appender {
         if let State::Growing(growing) = &self.state {
             return Ok(growing.row_size());
         }
+        // From here on bytes are laid out in this order: a file that another makes meanwhile must have it too.
+        self.options.order = Some(self.order());
         let spec = self.options.spec().ok_or_else(unknown_dtype);
         spec.and_then(|spec| row_size(&spec)).map_err(|error| self.failed(error))
     }

@@ -2,7 +2,7 @@
 //! their ends.
 
 use crate::support::{Disk, NAME, fails, no_room, on_disk, ours, u32s};
-use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Room, ensure_appendable};
+use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::fs;
 
@@ -51,6 +51,34 @@ fn rows_past_the_highest_count_are_refused_before_they_wait() {
     );
     assert_eq!(appender.len(), 9_999_999_999_999_999);
     appender.close().unwrap();
+}
+
+/// The rows of the two orders differ in their bytes.
+#[test]
+fn rows_meant_in_c_order_never_go_into_a_fortran_file_made_meanwhile() {
+    for turns in [false, true] {
+        for buffering in [0, 1000] {
+            let (_folder, path) = on_disk();
+            let mut appender = Options::default().turns(turns).buffering(buffering).open(&path).unwrap();
+            appender.define(&"<u4".parse().unwrap(), &[2, 3]).unwrap();
+            let row = [[[1_u32, 2, 3], [4, 5, 6]]];
+            if buffering > 0 {
+                appender.append(&row).unwrap();
+            }
+            u32s().row_shape([2, 3]).order(Order::F).open(&path).unwrap().close().unwrap();
+            let done = if buffering > 0 { appender.commit().map(drop) } else { appender.append(&row).map(drop) };
+            fails(done, "Mismatch: expected a file with C order, found F order");
+            assert_eq!(Reader::open(&path).unwrap().len(), 0);
+        }
+    }
+    // And without `define`: the first append settles it.
+    let (_folder, path) = on_disk();
+    let mut appender = Appender::open(&path).unwrap();
+    u32s().row_shape([2, 3]).order(Order::F).open(&path).unwrap().close().unwrap();
+    fails(
+        appender.append(&[[[1_u32, 2, 3], [4, 5, 6]]]),
+        "Mismatch: expected a file with C order, found F order",
+    );
 }
 
 #[test]
