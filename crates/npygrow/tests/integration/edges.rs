@@ -1,7 +1,7 @@
 //! Where two things meet: a file changed by others at a bad moment, a batch that goes on after its failure, numbers at
 //! their ends.
 
-use crate::support::{Disk, NAME, fails, no_room, on_disk, ours, u32s};
+use crate::support::{Disk, NAME, fails, names, no_room, on_disk, ours, u32s, values};
 use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::fs;
@@ -79,6 +79,28 @@ fn rows_meant_in_c_order_never_go_into_a_fortran_file_made_meanwhile() {
         appender.append(&[[[1_u32, 2, 3], [4, 5, 6]]]),
         "Mismatch: expected a file with C order, found F order",
     );
+}
+
+#[test]
+fn an_empty_file_that_others_filled_is_gone_on_with() {
+    let (folder, path) = on_disk();
+    for in_place in [true, false] {
+        fs::write(&path, b"").unwrap();
+        let mut appender = Appender::open(&path).unwrap();
+        let made = folder.path().join("made");
+        fs::write(if in_place { &path } else { &made }, ours(&[7, 8])).unwrap();
+        if !in_place {
+            fs::rename(&made, &path).unwrap();
+        }
+        assert_eq!(appender.append(&[9_u32]).unwrap(), Some(2..3));
+        appender.close().unwrap();
+        assert_eq!((values(&path), names(folder.path())), (vec![7, 8, 9], vec![NAME.to_string()]));
+    }
+    fs::write(&path, b"").unwrap();
+    let mut appender = Appender::open(&path).unwrap();
+    fs::write(&path, b"theirs").unwrap();
+    appender.append(&[9_u32]).unwrap_err();
+    assert_eq!(fs::read(&path).unwrap(), b"theirs");
 }
 
 #[test]
