@@ -127,7 +127,11 @@ impl Appender {
     /// Gives a new file its name; where another appender was faster, appends to that one's file.
     pub(super) fn place_new(&mut self, creation: Creation) -> Result<Range<u64>> {
         let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
-        let replaces = matches!(self.state, State::Pending { replaces: Some(_) });
+        let replaces = self.still_replaces(&place)?;
+        if !replaces {
+            // What was to be replaced became another's; its lock is in the way of looking at it again.
+            self.state = State::Pending { replaces: None };
+        }
         let mut late = match creation.finish(&place, replaces, self.options.durability)? {
             Made::Growing(growing) => return self.made(growing, &place),
             Made::Late(creation) => creation,
@@ -147,6 +151,18 @@ impl Appender {
                 Made::Late(_) => Err(error!(Io, "the file appears and disappears: another program is renaming it")),
             },
         }
+    }
+
+    /// Whether the new file takes the place of the one found before. An empty file that another program filled, or put
+    /// its own in the place of, is no new file any more.
+    fn still_replaces(&self, place: &Place) -> Result<bool> {
+        Ok(match &self.state {
+            State::Pending { replaces: Some(_) } if self.options.mode == Mode::Write => true,
+            State::Pending { replaces: Some(empty) } => {
+                empty.is_empty()? && place.folder.identity(&place.name)? == empty.identity()?
+            }
+            _ => false,
+        })
     }
 
     fn made(&mut self, mut growing: Box<Growing>, place: &Place) -> Result<Range<u64>> {

@@ -90,9 +90,12 @@ impl Appender {
         }
         match &self.state {
             #[cfg(feature = "std")]
-            State::Pending { .. } if self.options.spec().is_none() => return Ok(0..0),
+            State::Pending { .. } => {
+                if self.options.spec().is_none() {
+                    return Ok(0..0);
+                }
+            }
             State::Closed => return Ok(0..0),
-            _ => {}
         }
         let target = self.start(0, 0)?;
         let published = self.complete(target, 0);

@@ -7,6 +7,8 @@ mod support;
 mod adopt;
 mod append;
 mod create;
+mod architecture;
+mod edges;
 mod faults;
 mod headers;
 mod locks;
