@@ -92,6 +92,7 @@ impl Appender {
             #[cfg(feature = "std")]
             State::Pending { .. } if self.options.spec().is_none() => return Ok(0..0),
             State::Closed => return Ok(0..0),
+            #[cfg(feature = "std")]
             _ => {}
         }
         let target = self.start(0, 0)?;
