@@ -88,14 +88,8 @@ impl Appender {
                 return Ok(growing.rows()..growing.rows());
             }
         }
-        match &self.state {
-            #[cfg(feature = "std")]
-            State::Pending { .. } => {
-                if self.options.spec().is_none() {
-                    return Ok(0..0);
-                }
-            }
-            State::Closed => return Ok(0..0),
+        if matches!(self.state, State::Closed) || self.options.spec().is_none() {
+            return Ok(0..0);
         }
         let target = self.start(0, 0)?;
         let published = self.complete(target, 0);

@@ -75,10 +75,7 @@ fn rows_meant_in_c_order_never_go_into_a_fortran_file_made_meanwhile() {
     let (_folder, path) = on_disk();
     let mut appender = Appender::open(&path).unwrap();
     u32s().row_shape([2, 3]).order(Order::F).open(&path).unwrap().close().unwrap();
-    fails(
-        appender.append(&[[[1_u32, 2, 3], [4, 5, 6]]]),
-        "Mismatch: expected a file with C order, found F order",
-    );
+    fails(appender.append(&[[[1_u32, 2, 3], [4, 5, 6]]]), "Mismatch: expected a file with C order, found F order");
 }
 
 #[test]
