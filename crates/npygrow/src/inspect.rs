@@ -4,9 +4,12 @@ use crate::create::{Place, missing};
 use crate::error::{Result, count};
 use crate::format::{Dtype, Order};
 use crate::open::{Found, Growth, Health, find};
+use crate::storage::Folder;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// What [`inspect`] found.
@@ -117,6 +120,16 @@ pub fn inspect(path: impl AsRef<Path>, max_header_size: u64) -> Result<Report> {
     look(path.as_ref(), max_header_size).map(Report::new)
 }
 
+/// As [`inspect`], in any [`Folder`].
+///
+/// # Errors
+///
+/// As [`inspect`].
+pub fn inspect_in(folder: Arc<dyn Folder>, name: &OsStr, max_header_size: u64) -> Result<Report> {
+    let place = Place::new(folder, name);
+    look_at(&place, max_header_size).map(Report::new).map_err(|error| error.at(place.path().display()))
+}
+
 /// Whether rows can be appended to the file at `path` as it is.
 ///
 /// # Errors
@@ -137,10 +150,11 @@ pub fn needs_recovery(path: impl AsRef<Path>, max_header_size: u64) -> Result<bo
 }
 
 fn look(path: &Path, max_header_size: u64) -> Result<Found> {
-    let look = || {
-        let place = Place::resolve(path)?;
-        let storage = place.folder.open(&place.name, false)?.ok_or_else(missing)?;
-        find(&*storage, max_header_size)
-    };
-    look().map_err(|error| error.at(path.display()))
+    let place = Place::resolve(path);
+    place.and_then(|place| look_at(&place, max_header_size)).map_err(|error| error.at(path.display()))
+}
+
+fn look_at(place: &Place, max_header_size: u64) -> Result<Found> {
+    let storage = place.folder.open(&place.name, false)?.ok_or_else(missing)?;
+    find(&*storage, max_header_size)
 }

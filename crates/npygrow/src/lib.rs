@@ -69,7 +69,7 @@ pub use append::save;
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]
-pub use inspect::{Report, inspect, is_appendable, needs_recovery};
+pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
 #[cfg(feature = "std")]
 pub use repair::{RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, recover, recover_in};
 #[cfg(feature = "std")]
