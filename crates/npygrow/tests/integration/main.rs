@@ -15,6 +15,7 @@ mod locks;
 mod model;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+mod powercut;
 mod reading;
 mod recover;
 mod room;
