@@ -181,7 +181,9 @@ impl Plan {
         if self.size < found.size {
             storage.set_len(self.size)?;
         }
-        storage.sync()
+        storage.sync()?;
+        // Who made the file may not have made its name durable.
+        place.folder.sync()
     }
 }
 

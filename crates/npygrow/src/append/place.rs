@@ -67,6 +67,7 @@ impl Appender {
             Standing::Whole(mut storage, mut found) => {
                 self.options.check(&found.spec)?;
                 let torn = |ours: &[u8]| tears(&found.bytes, ours, self.options.durability);
+                let syncs = self.options.durability != Durability::Process;
                 let tears = matches!(&found.growth, Growth::Adoptable(ours) if torn(&ours.bytes));
                 if let Some(place) = self.place.as_ref().filter(|_| tears) {
                     let tail = Tail::of(&found, self.options.on_tail)?;
@@ -76,6 +77,9 @@ impl Appender {
                     self.drop_also(dropped);
                     acquire(&mut *storage, &wait(&self.options), hold(&self.options))?;
                     *found = find(&*storage, self.options.header_limit())?;
+                } else if let Some(place) = self.place.as_ref().filter(|_| syncs) {
+                    // Who made the file may not have made its name durable, and the rows would go with the name.
+                    place.folder.sync()?;
                 }
                 let spec = found.spec.clone();
                 let (growing, dropped) =
