@@ -1,6 +1,7 @@
 //! What a power cut may leave.
 
 use super::{Event, Image, Names};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
@@ -44,13 +45,32 @@ impl<T: Default> Default for Versions<T> {
 #[derive(Default)]
 struct Content {
     size: Versions<usize>,
-    sectors: Vec<Versions<Vec<u8>>>,
+    sectors: Vec<Versions<Sector>>,
+}
+
+/// With the hash of its bytes: images are told apart by it, and most of an image is the same as in the one before.
+#[derive(Clone, PartialEq)]
+struct Sector {
+    bytes: Vec<u8>,
+    hash: u64,
+}
+
+impl Sector {
+    fn new(bytes: Vec<u8>) -> Self {
+        Sector { hash: hash(&bytes), bytes }
+    }
+}
+
+fn hash(value: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Content {
-    fn sector(&mut self, index: usize) -> &mut Versions<Vec<u8>> {
+    fn sector(&mut self, index: usize) -> &mut Versions<Sector> {
         while self.sectors.len() <= index {
-            self.sectors.push(Versions(vec![vec![0; SECTOR]]));
+            self.sectors.push(Versions(vec![Sector::new(vec![0; SECTOR])]));
         }
         &mut self.sectors[index]
     }
@@ -60,11 +80,11 @@ impl Content {
         let mut at = offset;
         while at < end {
             let sector = self.sector(at / SECTOR);
-            let mut version = sector.newest().clone();
+            let mut version = sector.newest().bytes.clone();
             let start = at % SECTOR;
             let len = (SECTOR - start).min(end - at);
             version[start..start + len].copy_from_slice(&bytes[at - offset..at - offset + len]);
-            sector.add(version);
+            sector.add(Sector::new(version));
             at += len;
             // A file grows piece by piece under a long write.
             let size = *self.size.newest();
@@ -75,9 +95,9 @@ impl Content {
     fn set_len(&mut self, len: usize) {
         for (index, sector) in self.sectors.iter_mut().enumerate() {
             let keep = len.saturating_sub(index * SECTOR).min(SECTOR);
-            let mut version = sector.newest().clone();
+            let mut version = sector.newest().bytes.clone();
             version[keep..].fill(0);
-            sector.add(version);
+            sector.add(Sector::new(version));
         }
         self.size.add(len);
     }
@@ -87,11 +107,15 @@ impl Content {
         self.sectors.iter_mut().for_each(Versions::sync);
     }
 
-    fn cut(&self, choose: &mut dyn FnMut(usize) -> usize) -> Vec<u8> {
+    fn cut(&self, choose: &mut dyn FnMut(usize) -> usize, hasher: &mut DefaultHasher) -> Vec<u8> {
         let size = *self.size.pick(choose);
         let mut bytes = Vec::with_capacity(size.next_multiple_of(SECTOR));
+        size.hash(hasher);
         for sector in self.sectors.iter().take(size.div_ceil(SECTOR)) {
-            bytes.extend_from_slice(sector.pick(choose));
+            let sector = sector.pick(choose);
+            let seen = (size - bytes.len()).min(SECTOR);
+            hasher.write_u64(if seen == SECTOR { sector.hash } else { hash(&sector.bytes[..seen]) });
+            bytes.extend_from_slice(&sector.bytes);
         }
         bytes.resize(size, 0);
         bytes
@@ -118,15 +142,17 @@ impl Disk {
         &mut self.files[file]
     }
 
-    /// What a power cut leaves now. `choose` is asked which of `n` versions of something is there: 0 is the durable one,
-    /// `n - 1` the newest.
-    pub fn cut(&self, choose: &mut dyn FnMut(usize) -> usize) -> Image {
-        let names = self.names.pick(choose);
-        let empty = Content::default();
-        names
-            .iter()
-            .map(|(name, file)| (name.clone(), self.files.get(*file).unwrap_or(&empty).cut(choose)))
-            .collect()
+    /// What a power cut leaves now, and its hash. `choose` is asked which of `n` versions of something is there: 0 is the
+    /// durable one, `n - 1` the newest.
+    pub fn cut(&self, choose: &mut dyn FnMut(usize) -> usize) -> (Image, u64) {
+        let (empty, mut hasher) = (Content::default(), DefaultHasher::new());
+        let mut image = Image::new();
+        for (name, file) in self.names.pick(choose) {
+            name.hash(&mut hasher);
+            let content = self.files.get(*file).unwrap_or(&empty);
+            image.insert(name.clone(), content.cut(choose, &mut hasher));
+        }
+        (image, hasher.finish())
     }
 }
 

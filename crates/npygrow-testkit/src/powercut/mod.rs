@@ -18,6 +18,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// As much of a write as is done at once: between two pieces the power can fail.
+const PIECE: usize = 1024;
+
 /// Which file has which name.
 type Names = BTreeMap<OsString, usize>;
 
@@ -223,7 +226,7 @@ impl Storage for PowerFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<usize> {
-        let written = self.inner.write_at(offset, bytes)?;
+        let written = self.inner.write_at(offset, &bytes[..bytes.len().min(PIECE)])?;
         self.note(Event::Write { file: self.file, offset, bytes: bytes[..written].to_vec() });
         Ok(written)
     }

@@ -8,7 +8,7 @@ mod controls;
 mod judge;
 mod scenarios;
 
-use judge::{Run, State, judge};
+use judge::{Allowed, Run, judge};
 use npygrow::Durability;
 use npygrow_testkit::powercut::{Disk, Event, Image, Random, Walk};
 use scenarios::{Scenario, all};
@@ -19,7 +19,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many states are tried at one point.
-const STATES: usize = 400;
+const STATES: usize = 600;
 /// How many at one point of the run that goes on after a cut; and of how many such runs one has its own cuts.
 const AGAIN_STATES: usize = 3;
 const AGAIN: usize = 64;
@@ -55,6 +55,8 @@ struct Sweep {
     /// (point, image): those seen before are not judged again.
     seen: HashSet<u64>,
     points: usize,
+    /// Points where nothing else can be left.
+    whole: usize,
     /// Cuts of runs that went on after a cut.
     again: usize,
     wrong: usize,
@@ -69,16 +71,23 @@ fn sweep_all(durability: Durability) {
         let mut sweep = Sweep { name: scenario.name.clone(), states, random, ..Sweep::default() };
         sweep.over(&run(&scenario, durability));
         total.points += sweep.points;
+        total.whole += sweep.whole;
         total.again += sweep.again;
         total.wrong += sweep.wrong;
         total.seen.extend(&sweep.seen);
         total.first.extend(sweep.first);
     }
-    let (points, again, distinct) = (total.points, total.again, total.seen.len());
-    let told = format!("{distinct} distinct states at {points} points ({again} of them after a second cut)");
+    let (points, whole, again, distinct) = (total.points, total.whole, total.again, total.seen.len());
+    let told =
+        format!("{distinct} distinct states at {points} points, {again} after a second cut, all there are at {whole}");
     println!("power cuts, {durability:?}: {told}, {} wrong; {}", total.wrong, said(states, seed));
     let first = total.first.join("\n");
-    assert!(first.is_empty(), "{} of {told} are wrong, the first of each run:\n{first}\n{}", total.wrong, said(states, seed));
+    assert!(
+        first.is_empty(),
+        "{} of {told} are wrong, the first of each run:\n{first}\n{}",
+        total.wrong,
+        said(states, seed)
+    );
 }
 
 fn settings() -> (usize, u64) {
@@ -127,7 +136,7 @@ impl Sweep {
     }
 
     /// All that a cut may leave here if that is not much, else some of it.
-    fn at(&mut self, disk: &Disk, random: &mut Random, mut each: impl FnMut(&mut Self, &Image, &mut Random)) {
+    fn at(&mut self, disk: &Disk, random: &mut Random, mut each: impl FnMut(&mut Self, &(Image, u64), &mut Random)) {
         for newest in [true, false] {
             each(self, &disk.cut(&mut |n| if newest { n - 1 } else { 0 }), random);
         }
@@ -135,6 +144,7 @@ impl Sweep {
         for _ in 0..self.states / 4 {
             each(self, &disk.cut(&mut |n| walk.choose(n)), random);
             if !walk.next_set() {
+                self.whole += 1;
                 return;
             }
         }
@@ -146,17 +156,26 @@ impl Sweep {
         }
     }
 
-    fn one(&mut self, run: &Run, events: &[Event], cut: usize, image: &Image, allowed: &[&State], random: &mut Random) {
-        if !self.seen.insert(hash(&(&self.name, run.durability as u8, cut, image))) {
+    fn one(
+        &mut self,
+        run: &Run,
+        events: &[Event],
+        cut: usize,
+        (image, image_hash): &(Image, u64),
+        allowed: &Allowed<'_>,
+        random: &mut Random,
+    ) {
+        if !self.seen.insert(hash(&(&self.name, run.durability as u8, cut, image_hash))) {
             return;
         }
-        let judged = catch_unwind(AssertUnwindSafe(|| judge(image, allowed, run.durability)));
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(image, allowed)));
         match judged.unwrap_or_else(|_| Err("it panics".into())) {
             Ok(next) if self.states > AGAIN_STATES && random.below(AGAIN) == 0 => {
                 let name = format!("{}, cut {cut} of {}, then", self.name, events.len());
                 let mut again = Sweep { name, states: AGAIN_STATES, random: self.random, ..Sweep::default() };
                 again.over(&next);
                 self.points += again.points;
+                self.whole += again.whole;
                 self.again += again.seen.len();
                 self.wrong += again.wrong;
                 self.seen.extend(again.seen);

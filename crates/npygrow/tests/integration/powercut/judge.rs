@@ -72,6 +72,8 @@ pub(crate) struct Run {
     pub(crate) start: usize,
     steps: Vec<Step>,
     values: u32,
+    /// Whether a power cut can tear the header: `process` rewrites a foreign one in place, over however many sectors it goes.
+    tears: bool,
 }
 
 impl Run {
@@ -79,7 +81,12 @@ impl Run {
         let folder = Arc::new(PowerFolder::new(image));
         let (start, rows) = (folder.now(), state.rows().to_vec());
         let steps = vec![Step { begun: 0, returned: start, durable: true, state }];
-        Run { folder, durability, rows, start, steps, values: 1 << 30 }
+        let header_len = image
+            .get(OsStr::new(NAME))
+            .and_then(|bytes| bytes.get(8..10))
+            .map_or(0, |len| 10 + u16::from_le_bytes([len[0], len[1]]));
+        let tears = durability == Durability::Process && header_len > 512;
+        Run { folder, durability, rows, start, steps, values: 1 << 30, tears }
     }
 
     pub(crate) fn folder(&self) -> Arc<dyn Folder> {
@@ -183,10 +190,42 @@ impl Run {
     }
 
     /// What may be there when the power fails after `cut` events: from the last durable state on, up to the one under way.
-    pub(crate) fn allowed(&self, cut: usize) -> Vec<&State> {
+    pub(crate) fn allowed(&self, cut: usize) -> Allowed<'_> {
         let floor = self.steps.iter().rposition(|step| step.durable && step.returned <= cut).unwrap_or(0);
         let begun = |step: &&Step| step.begun < cut || step.returned <= cut;
-        self.steps[floor..].iter().take_while(begun).map(|step| &step.state).collect()
+        let states: Vec<_> = self.steps[floor..].iter().take_while(begun).map(|step| &step.state).collect();
+        let all_have_rows =
+            !self.tears && states.iter().all(|state| matches!(state, State::Rows(_) | State::Broken(_)));
+        let common = states.iter().map(|state| state.rows()).reduce(common_rows).unwrap_or_default();
+        Allowed { durability: self.durability, synced: all_have_rows.then_some(common), states }
+    }
+}
+
+fn common_rows<'a>(a: &'a [u8], b: &'a [u8]) -> &'a [u8] {
+    if b.starts_with(a) {
+        return a;
+    }
+    let same = a.chunks(ROW).zip(b.chunks(ROW)).take_while(|(a, b)| a == b).count();
+    &a[..a.len().min(same * ROW)]
+}
+
+/// What may be there after a cut.
+pub(crate) struct Allowed<'a> {
+    durability: Durability,
+    states: Vec<&'a State>,
+    /// The rows that all of the states begin with, if all have rows: a sync made them durable, nothing changed them since.
+    synced: Option<&'a [u8]>,
+}
+
+impl Allowed<'_> {
+    /// `process` promises what was synced, the others one of the states.
+    fn has(&self, state: &State) -> bool {
+        match self.durability {
+            Durability::Process => self.synced.is_none_or(
+                |synced| matches!(state, State::Rows(rows) | State::Broken(rows) if rows.starts_with(synced)),
+            ),
+            _ => self.states.contains(&state),
+        }
     }
 }
 
@@ -195,30 +234,15 @@ pub(crate) fn bytes_of(rows: &[Row]) -> Vec<u8> {
 }
 
 /// Whether what a cut left is what was promised, and whether it can be gone on with. Gives the run that went on.
-pub(crate) fn judge(image: &Image, allowed: &[&State], durability: Durability) -> Result<Run, String> {
+pub(crate) fn judge(image: &Image, allowed: &Allowed<'_>) -> Result<Run, String> {
     let (state, report) = look(image)?;
-    let expected = || allowed.iter().map(|state| state.brief()).collect::<Vec<_>>().join(" or ");
-    let right = match durability {
-        Durability::Process => holds_what_was_synced(&state, allowed),
-        _ => allowed.contains(&&state),
-    };
-    if !right {
-        return Err(format!("expected {}, found {}", expected(), state.brief()));
+    if !allowed.has(&state) {
+        let expected: Vec<_> = allowed.states.iter().map(|state| state.brief()).collect();
+        return Err(format!("expected {}, found {}", expected.join(" or "), state.brief()));
     }
-    let mut run = Run::new(image, state, durability);
+    let mut run = Run::new(image, state, allowed.durability);
     go_on(&mut run, report.as_ref()).map_err(|why| format!("{why} ({})", run.steps[0].state.brief()))?;
     Ok(run)
-}
-
-/// `process` promises the rows that a `sync` made durable and nothing has changed since: those all allowed states begin with.
-fn holds_what_was_synced(state: &State, allowed: &[&State]) -> bool {
-    let common = allowed.iter().map(|state| state.rows()).reduce(|a, b| {
-        let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-        &a[..same - same % ROW]
-    });
-    let was_synced = !allowed.iter().any(|state| matches!(state, State::Missing | State::Empty));
-    let readable = matches!(state, State::Rows(_) | State::Broken(_));
-    state.rows().starts_with(common.unwrap_or_default()) && (readable || !was_synced)
 }
 
 /// What a reader finds in `image`, and that `inspect` says the same.
@@ -234,9 +258,7 @@ pub(crate) fn look(image: &Image) -> Result<(State, Option<Report>), String> {
     let (whole, torn) = (held / ROW, held % ROW);
     let health = match counted * ROW {
         end if end == held => Health::Clean,
-        end if end < held => {
-            Health::Tail { rows: ((held - end) / ROW) as u64, bytes: (held - end) as u64 }
-        }
+        end if end < held => Health::Tail { rows: ((held - end) / ROW) as u64, bytes: (held - end) as u64 },
         _ => Health::Truncated { rows: whole as u64, torn: torn as u64 },
     };
     let found = (report.file_size, report.rows, report.rows_on_disk, report.health);

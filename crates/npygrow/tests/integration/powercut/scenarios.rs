@@ -2,7 +2,7 @@
 
 use super::judge::{Promise, ROW, Row, Run, State, bytes_of};
 use crate::support::{NAME, foreign};
-use npygrow::storage::Memory;
+use npygrow::storage::{Folder, Memory};
 use npygrow::{Appender, Mode, OnTail, RecoverOptions, Room, Tail};
 use npygrow_testkit::powercut::Random;
 
@@ -280,6 +280,17 @@ fn mended() -> Vec<Scenario> {
         broken("recover a short file", cut(ours(&old(100)), 31 * ROW - 5), 69),
         broken("recover NumPy's short file", cut(numpy(&old(100), 0), 31 * ROW - 5), 69),
         broken("recover a short file that tears", cut(tearing(&old(100)), 31 * ROW - 5), 69),
+        from_nothing("create, then recover", |run| {
+            run.append_before(run.options(), 9);
+            let mut file = run.folder.open(NAME.as_ref(), true).unwrap().unwrap();
+            let end = file.len().unwrap();
+            file.write_all_at(end, &bytes_of(&tail(50))).unwrap();
+            drop(file);
+            run.rows.extend(bytes_of(&tail(50)));
+            run.recover(RecoverOptions::default());
+            run.starts_now();
+            append_after(run);
+        }),
         on("make room", no_room(&old(100)), 100, |run| {
             run.ensure_appendable(Room::Compact);
             append_after(run);
