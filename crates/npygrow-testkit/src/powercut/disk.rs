@@ -61,7 +61,8 @@ impl Sector {
     }
 }
 
-fn hash(value: &(impl Hash + ?Sized)) -> u64 {
+/// The hash of a value, the same in every run.
+pub fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

@@ -8,7 +8,7 @@
 
 mod disk;
 
-pub use disk::{Disk, Random, Walk};
+pub use disk::{Disk, Random, Walk, hash};
 
 use crate::shared::SharedFolder;
 use npygrow::Result;

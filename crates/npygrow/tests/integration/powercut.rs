@@ -8,14 +8,14 @@ mod controls;
 mod judge;
 mod scenarios;
 
+use crate::support::NAME;
 use judge::{Allowed, Run, judge};
 use npygrow::Durability;
-use npygrow_testkit::powercut::{Disk, Event, Image, Random, Walk};
+use npygrow_testkit::powercut::{Disk, Event, Image, Random, Walk, hash};
 use scenarios::{Scenario, all};
 use std::collections::HashSet;
 use std::env;
 use std::fmt::Display;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many states are tried at one point.
@@ -99,20 +99,10 @@ fn said(states: usize, seed: u64) -> impl Display {
 }
 
 fn run(scenario: &Scenario, durability: Durability) -> Run {
-    let file = scenario.file.iter().map(|bytes| (judge_name(), bytes.clone()));
+    let file = scenario.file.iter().map(|bytes| (NAME.into(), bytes.clone()));
     let mut run = Run::new(&file.collect(), scenario.state.clone(), durability);
     (scenario.run)(&mut run);
     run
-}
-
-fn judge_name() -> std::ffi::OsString {
-    crate::support::NAME.into()
-}
-
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl Sweep {
@@ -176,9 +166,10 @@ impl Sweep {
                 again.over(&next);
                 self.points += again.points;
                 self.whole += again.whole;
-                self.again += again.seen.len();
+                let before = self.seen.len();
                 self.wrong += again.wrong;
                 self.seen.extend(again.seen);
+                self.again += self.seen.len() - before;
                 self.first.extend(again.first);
             }
             Ok(_) => {}

@@ -1,8 +1,8 @@
 //! Protocols that are wrong on purpose, on the same disk: what catches nothing proves nothing.
 
+use super::Sweep;
 use super::judge::{Promise, Run, State, bytes_of};
 use super::scenarios::ours;
-use super::{Sweep, judge_name};
 use crate::support::NAME;
 use npygrow::Durability;
 use npygrow::storage::{Folder, Storage};
@@ -25,7 +25,7 @@ const BATCH: usize = 860;
 /// Appends three times by `protocol` what is acknowledged with `promise`, and gives the run that did.
 fn append(protocol: &[Act], promise: Promise, durability: Durability) -> Run {
     let mut rows = vec![[1, 2, 3]];
-    let image = [(judge_name(), ours(&rows))].into();
+    let image = [(NAME.into(), ours(&rows))].into();
     let mut run = Run::new(&image, State::Rows(bytes_of(&rows)), durability);
     let mut file = run.folder.open(NAME.as_ref(), true).unwrap().unwrap();
     for _ in 0..3 {

@@ -81,11 +81,7 @@ impl Run {
         let folder = Arc::new(PowerFolder::new(image));
         let (start, rows) = (folder.now(), state.rows().to_vec());
         let steps = vec![Step { begun: 0, returned: start, durable: true, state }];
-        let header_len = image
-            .get(OsStr::new(NAME))
-            .and_then(|bytes| bytes.get(8..10))
-            .map_or(0, |len| 10 + u16::from_le_bytes([len[0], len[1]]));
-        let tears = durability == Durability::Process && header_len > 512;
+        let tears = durability == Durability::Process && header_len(image) > 512;
         Run { folder, durability, rows, start, steps, values: 1 << 30, tears }
     }
 
@@ -226,6 +222,14 @@ impl Allowed<'_> {
             ),
             _ => self.states.contains(&state),
         }
+    }
+}
+
+/// Of a version 1 header; all that are written here are.
+fn header_len(image: &Image) -> usize {
+    match image.get(OsStr::new(NAME)).and_then(|bytes| bytes.get(8..10)) {
+        Some(&[low, high]) => 10 + usize::from(u16::from_le_bytes([low, high])),
+        _ => 0,
     }
 }
 
