@@ -6,8 +6,8 @@ mod support;
 
 mod adopt;
 mod append;
-mod create;
 mod architecture;
+mod create;
 mod edges;
 mod faults;
 mod headers;
