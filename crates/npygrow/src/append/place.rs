@@ -127,6 +127,7 @@ impl Appender {
     /// Gives a new file its name; where another appender was faster, appends to that one's file.
     pub(super) fn place_new(&mut self, creation: Creation) -> Result<Range<u64>> {
         let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
+        place.check_owner()?;
         let replaces = self.still_replaces(&place)?;
         if !replaces {
             // What was to be replaced became another's; its lock is in the way of looking at it again.
