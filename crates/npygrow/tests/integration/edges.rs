@@ -3,9 +3,11 @@
 
 use crate::support::{Disk, NAME, fails, names, no_room, on_disk, ours, u32s, values};
 use npygrow::storage::{Memory, Storage};
-use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable};
+use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable, save};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 #[test]
 fn a_batch_that_failed_counts_nothing() {
@@ -170,4 +172,27 @@ fn a_callers_own_storage_is_locked_and_looked_at_before_it_is_changed() {
     assert!(error(u32s().on(storage)).contains("this very process"));
     drop(first);
     u32s().on(disk.folder().open(NAME.as_ref(), true).unwrap().unwrap()).unwrap();
+}
+
+#[test]
+fn a_saved_file_is_whole_or_not_there() {
+    let (_folder, path) = on_disk();
+    let saved = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let seen = scope.spawn(|| {
+            let mut seen = Vec::new();
+            while !saved.load(Ordering::Relaxed) {
+                seen.extend(Reader::open(&path).map(|reader| reader.len()));
+            }
+            seen
+        });
+        for _ in 0..20 {
+            save(&path, &[1_u32, 2, 3]).unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+        saved.store(true, Ordering::Relaxed);
+        assert!(seen.join().unwrap().iter().all(|&rows| rows == 3));
+    });
+    save(&path, &[[0_u8; 0]; 2]).unwrap();
+    assert_eq!(Reader::open(&path).unwrap().shape(), [2, 0]);
 }
