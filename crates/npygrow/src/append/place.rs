@@ -2,7 +2,7 @@
 
 use super::{Appender, State, unknown_dtype};
 use crate::create::{Creation, Made, Place, Room, Standing, hold, wait};
-use crate::element::Element;
+use crate::element::{self, Element};
 use crate::error::{Result, error};
 use crate::grow::{Dropped, Durability, Growing, Tail, tears};
 use crate::open::{Growth, find};
@@ -127,6 +127,7 @@ impl Appender {
     /// Gives a new file its name; where another appender was faster, appends to that one's file.
     pub(super) fn place_new(&mut self, creation: Creation) -> Result<Range<u64>> {
         let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
+        place.check_owner()?;
         let replaces = self.still_replaces(&place)?;
         if !replaces {
             // What was to be replaced became another's; its lock is in the way of looking at it again.
@@ -199,8 +200,9 @@ impl Appender {
 ///
 /// `Locked` when an appender holds the file; `Io` for the rest.
 pub fn save<T: Element>(path: impl AsRef<Path>, values: &[T]) -> Result<()> {
-    let options = Appender::options().mode(Mode::Write).durability(Durability::Power);
-    let mut appender = options.dtype(T::dtype()).row_shape(T::shape()).open(path)?;
-    appender.append(values)?;
+    // Without a dtype in the options nothing is made before the rows are there.
+    let mut appender = Appender::options().mode(Mode::Write).durability(Durability::Power).open(path)?;
+    appender.define(&T::dtype(), &T::shape())?;
+    appender.append_rows(values.len() as u64, element::bytes_of(values))?;
     appender.close()
 }
