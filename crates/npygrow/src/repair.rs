@@ -4,7 +4,7 @@ use crate::create::{Place, Room, missing, wait};
 use crate::error::{Result, error};
 use crate::format::{Growable, Layout, MAX_HEADER_SIZE, MAX_ROWS, plain_header};
 use crate::grow::{Durability, no_room, sequence, tears};
-use crate::open::{Found, Growth, Health, find, truncated};
+use crate::open::{Found, Growth, Health, truncated};
 use crate::options::Options;
 use crate::storage::{BLOCK, Folder, Hold, Latched, Storage};
 use alloc::boxed::Box;
@@ -98,8 +98,8 @@ pub fn recover_in(folder: Arc<dyn Folder>, name: &OsStr, options: RecoverOptions
 }
 
 fn recover_at(place: &Place, options: RecoverOptions) -> Result<Recovery> {
-    let storage = lock(place)?;
-    let found = find(&*storage, options.max_header_size)?;
+    let mut storage = lock(place)?;
+    let found = place.find(&mut *storage, options.max_header_size)?;
     let plan = Plan::new(&found, options)?;
     let recovery = plan.report(&*storage, &found)?;
     plan.carry_out(place, storage, found, options.max_header_size)?;
@@ -281,8 +281,8 @@ pub fn ensure_appendable_in(folder: Arc<dyn Folder>, name: &OsStr, room: Room, m
 }
 
 fn ensure_at(place: &Place, room: Room, max_header_size: u64) -> Result<bool> {
-    let storage = lock(place)?;
-    let found = find(&*storage, max_header_size)?;
+    let mut storage = lock(place)?;
+    let found = place.find(&mut *storage, max_header_size)?;
     match found.health {
         Health::Truncated { rows, .. } => return Err(truncated(found.rows, rows)),
         Health::Sequence => return Err(sequence()),
