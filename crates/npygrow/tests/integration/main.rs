@@ -8,3 +8,4 @@ mod append;
 mod architecture;
 mod faults;
 mod headers;
+mod inplace;
