@@ -319,7 +319,7 @@ impl Record {
         let moves_up = MOVING.len() <= old && old <= new && size.checked_add((new - old) as u64).is_some();
         let in_the_file = old as u64 <= at && at.checked_add(len as u64).is_some_and(|end| end <= size);
         // A block of no bytes would never get further.
-        let goes_on = end < bytes.len() || len > 0 || at == old as u64;
+        let goes_on = bytes.len() > end - len || at == old as u64;
         (whole && moves_up && in_the_file && goes_on).then_some(Record { bytes, file, size, at, old, new, len })
     }
 
@@ -349,4 +349,59 @@ impl Record {
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): tells a torn record from a whole one, and is never what a move waits for.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The slot of a record whose checksum is right.
+    fn slot(size: u64, at: u64, [old, new, len]: [u64; 3], bytes: usize) -> Vec<u8> {
+        let mut slot = vec![0; Record::HEAD];
+        for (place, number) in slot[16..].chunks_exact_mut(8).zip([1, size, at, old, new, len]) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        slot.resize(bytes, 7);
+        let end = (Record::HEAD as u64).saturating_add(old).saturating_add(new).saturating_add(len).min(bytes as u64);
+        let sum = checksum(&slot[16..end as usize]);
+        slot[..8].copy_from_slice(b"NPYMOVE1");
+        slot[8..16].copy_from_slice(&sum.to_le_bytes());
+        slot
+    }
+
+    #[test]
+    fn only_records_of_a_move_pass() {
+        let passes = |slot| Record::parse(slot).is_some();
+        assert!(passes(slot(100, 80, [60, 128, 20], 300)));
+        assert!(passes(slot(100, 60, [60, 60, 0], 184)), "a header that stays as long, and no rows");
+        for (why, slot) in [
+            ("cut in its numbers", vec![7; 63]),
+            ("cut in its block", slot(100, 80, [60, 128, 20], 271)),
+            ("a shorter header", slot(100, 80, [60, 59, 20], 300)),
+            ("no header", slot(100, 80, [0, 0, 20], 300)),
+            ("in the header", slot(100, 59, [60, 128, 20], 300)),
+            ("past the end", slot(100, 81, [60, 128, 20], 300)),
+            ("past all numbers", slot(u64::MAX, u64::MAX, [60, 128, 1], 300)),
+            ("lengths past all numbers", slot(100, 80, [60, u64::MAX, 20], 300)),
+            ("a file past all numbers", slot(u64::MAX - 9, 80, [60, 128, 20], 300)),
+            ("no room for a block", slot(100, 80, [60, 128, 0], 252)),
+        ] {
+            assert!(!passes(slot), "{why}");
+        }
+        for at in 0..272 {
+            let mut damaged = slot(100, 80, [60, 128, 20], 300);
+            damaged[at] ^= 1;
+            assert!(!passes(damaged), "byte {at}");
+        }
+    }
+
+    /// From the authors' test vectors.
+    #[test]
+    fn checksums_are_fnv_1a() {
+        assert_eq!(
+            [&b""[..], b"a", b"foobar"].map(checksum),
+            [0xCBF29CE484222325, 0xAF63DC4C8601EC8C, 0x85944171F73967E8]
+        );
+    }
 }

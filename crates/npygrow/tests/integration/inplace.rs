@@ -1,372 +1,99 @@
 //! Moving rows within their file: whatever stops it, the file is the old one, the new one, or refused until it is finished.
 
-use crate::support::{NAME, fails, no_room, on_disk, ours, state, u32s, values};
-use npygrow::storage::{Folder, Identity, Storage, Temp};
-use npygrow::{Error, ErrorKind, MAX_HEADER_SIZE, RecoverOptions, Result, Room};
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use crate::power::{Disk, Stop};
+use crate::support::{NAME, fails, foreign, no_room, on_disk};
+use npygrow::storage::Folder;
+use npygrow::{Appender, ErrorKind, MAX_HEADER_SIZE, Reader, RecoverOptions, Result, Room, View};
+use npygrow_testkit::faulty::{Call, Fault, Faults, FaultyFolder};
 use std::fs;
-use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 const JOURNAL: &str = ".rows.npy.npygrow-move";
-const SECTOR: usize = 512;
 
-/// A disk whose power can be cut: of what was not synced each sector, length and name may be there or not.
-#[derive(Clone, Default)]
-struct Disk(Arc<Mutex<World>>);
-
-#[derive(Default)]
-struct World {
-    inodes: Vec<Inode>,
-    names: BTreeMap<OsString, usize>,
-    names_on_disk: BTreeMap<OsString, usize>,
-    capacity: usize,
-    boots: u64,
-    /// The call at which the process ends, and how it ends.
-    stop: Option<(usize, Stop)>,
-    dead: bool,
-    random: u64,
+fn ensure(disk: &Disk, room: Room) -> Result<bool> {
+    npygrow::ensure_appendable_in(disk.folder(), NAME.as_ref(), room, MAX_HEADER_SIZE)
 }
 
-#[derive(Clone, Default)]
-struct Inode {
-    bytes: Vec<u8>,
-    on_disk: Vec<u8>,
-    dirty: BTreeSet<usize>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Stop {
-    /// Killed before, in the middle of, and after the call.
-    Before,
-    Within,
-    After,
-    /// The call, if it is a sync, fails, and what it should have written is taken for clean from then on.
-    SyncFails,
-}
-
-impl Inode {
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
-        let end = offset + bytes.len();
-        self.bytes.resize(self.bytes.len().max(end), 0);
-        self.bytes[offset..end].copy_from_slice(bytes);
-        self.dirty.extend(offset / SECTOR..end.div_ceil(SECTOR));
-    }
-
-    /// Brings the sectors of `which` to the disk.
-    fn flush(&mut self, mut which: impl FnMut(usize) -> bool) {
-        for sector in std::mem::take(&mut self.dirty) {
-            let end = self.on_disk.len().min(self.bytes.len()).min((sector + 1) * SECTOR);
-            let range = (sector * SECTOR).min(end)..end;
-            if which(sector) {
-                self.on_disk[range.clone()].copy_from_slice(&self.bytes[range]);
-            } else {
-                self.dirty.insert(sector);
-            }
-        }
-    }
-
-    fn sync(&mut self) {
-        self.on_disk.resize(self.bytes.len(), 0);
-        self.flush(|_| true);
+/// What users can do about a file that is half moved.
+fn finish(disk: &Disk, way: usize) -> Result<()> {
+    match way % 4 {
+        0 => Appender::options().open_in(disk.folder(), NAME.as_ref()).map(drop),
+        1 => npygrow::recover_in(disk.folder(), NAME.as_ref(), RecoverOptions::default()).map(drop),
+        2 => ensure(disk, Room::Compact).map(drop),
+        _ => ensure(disk, Room::InPlace).map(drop),
     }
 }
 
-impl World {
-    fn chance(&mut self, of_four: u64) -> bool {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 40) % 4 < of_four
+/// A file without room, the one that a copy makes of it, and the space beside it.
+struct Case {
+    old: Vec<u8>,
+    new: Vec<u8>,
+    data: usize,
+    free: usize,
+}
+
+impl Case {
+    fn new(count: u32, free: usize, file: impl FnOnce(&[u32]) -> Vec<u8>) -> Self {
+        let old = file(&Vec::from_iter(0..count));
+        let copied = Disk::new(&old, old.len() + 4096);
+        ensure(&copied, Room::Compact).unwrap();
+        Case { new: copied.bytes(NAME), data: 4 * count as usize, old, free }
     }
 
-    /// Whether this call is to be made, in part, or not, and whether it fails.
-    fn call(&mut self) -> Result<Option<Stop>> {
-        if self.dead {
-            return Err(dead());
-        }
-        let Some((left, stop)) = &mut self.stop else { return Ok(None) };
-        let stop = *stop;
-        *left = left.saturating_sub(1);
-        if *left > 0 {
-            return Ok(None);
-        }
-        self.stop = None;
-        self.dead = stop != Stop::SyncFails;
-        if stop == Stop::Before { Err(dead()) } else { Ok(Some(stop)) }
-    }
-
-    /// A call that is made as a whole or not.
-    fn whole<T>(&mut self, work: impl FnOnce(&mut World) -> T) -> Result<T> {
-        match self.call()? {
-            Some(Stop::Within) => Err(dead()),
-            Some(Stop::After) => {
-                work(self);
-                Err(dead())
-            }
-            _ => Ok(work(self)),
-        }
-    }
-
-    fn cut_power(&mut self, of_four: u64) {
-        for at in 0..self.inodes.len() {
-            let mut inode = self.inodes[at].clone();
-            if self.chance(of_four) {
-                inode.on_disk.resize(inode.bytes.len(), 0);
-            }
-            inode.flush(|_| self.chance(of_four));
-            self.inodes[at] = Inode { bytes: inode.on_disk.clone(), on_disk: inode.on_disk, dirty: BTreeSet::new() };
-        }
-        let all: BTreeSet<_> = self.names.keys().chain(self.names_on_disk.keys()).cloned().collect();
-        for name in all {
-            let now = self.names.get(&name).copied();
-            if now != self.names_on_disk.get(&name).copied() && self.chance(of_four) {
-                let _ = now.map(|inode| self.names_on_disk.insert(name.clone(), inode));
-                if now.is_none() {
-                    self.names_on_disk.remove(&name);
-                }
-            }
-        }
-        self.names = self.names_on_disk.clone();
-        self.boots += 1;
+    fn disk(&self) -> Disk {
+        Disk::new(&self.old, self.free)
     }
 }
 
-fn dead() -> Error {
-    Error::io("the process is dead", &io::Error::other("no more calls"))
+/// So much space is free that blocks must be shorter than the data.
+fn three_blocks() -> Case {
+    Case::new(10_000, 36_000, no_room)
 }
 
-impl Disk {
-    fn new(file: &[u8], free: usize) -> Self {
-        let inode = Inode { bytes: file.to_vec(), on_disk: file.to_vec(), dirty: BTreeSet::new() };
-        let names: BTreeMap<_, _> = [(NAME.into(), 0)].into();
-        let (names_on_disk, capacity) = (names.clone(), file.len() + free);
-        let world = World { inodes: vec![inode], names, names_on_disk, capacity, ..World::default() };
-        Disk(Arc::new(Mutex::new(world)))
-    }
-
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn folder(&self) -> Arc<dyn Folder> {
-        Arc::new(self.clone())
-    }
-
-    fn stop_at(&self, call: usize, stop: Stop) {
-        self.world().stop = Some((call, stop));
-    }
-
-    /// A new process, after a power cut if there was one. Says whether the last one was stopped.
-    fn again(&self, power_cut: Option<u64>) -> bool {
-        let mut world = self.world();
-        if let Some(of_four) = power_cut {
-            world.cut_power(of_four);
-        }
-        world.dead = false;
-        world.stop.take().is_none()
-    }
-
-    fn ensure(&self, room: Room) -> Result<bool> {
-        npygrow::ensure_appendable_in(self.folder(), NAME.as_ref(), room, MAX_HEADER_SIZE)
-    }
-
-    /// What users can do about a file that is half moved.
-    fn finish(&self, way: usize) -> Result<()> {
-        match way % 4 {
-            0 => u32s().open_in(self.folder(), NAME.as_ref()).map(drop),
-            1 => npygrow::recover_in(self.folder(), NAME.as_ref(), RecoverOptions::default()).map(drop),
-            2 => self.ensure(Room::Compact).map(drop),
-            _ => self.ensure(Room::InPlace).map(drop),
-        }
-    }
-
-    /// The bytes of the file.
-    fn bytes(&self) -> Vec<u8> {
-        let world = self.world();
-        world.inodes[world.names[OsStr::new(NAME)]].bytes.clone()
-    }
-
-    fn names(&self) -> Vec<OsString> {
-        self.world().names.keys().cloned().collect()
-    }
+/// No rows, less than rows move, one block, three, and headers that take more than a sector.
+fn cases() -> [Case; 5] {
+    let text = format!("{{'descr':[('{:x<600}','<u4')],'fortran_order':False,'shape':(700,)}}", "");
+    let long = |values: &[u32]| foreign(&text, 11 + text.len(), values);
+    let [none, few, one] = [0, 5, 4_000].map(|count| Case::new(count, 100_000, no_room));
+    [none, few, one, three_blocks(), Case::new(700, 100_000, long)]
 }
 
-impl Folder for Disk {
-    fn open(&self, name: &OsStr, _write: bool) -> Result<Option<Box<dyn Storage>>> {
-        let inode = self.world().names.get(name).copied();
-        Ok(inode.map(|inode| Box::new(Handle { disk: self.clone(), inode }) as Box<dyn Storage>))
-    }
-
-    fn create_temp(&self, name: &OsStr, _like: Option<&dyn Storage>) -> Result<Temp> {
-        let named: OsString = format!(".{}.temp", name.display()).into();
-        let inode = self.world().whole(|world| {
-            world.inodes.push(Inode::default());
-            world.names.insert(named.clone(), world.inodes.len() - 1);
-            world.inodes.len() - 1
-        })?;
-        let (disk, gone) = (self.clone(), named.clone());
-        let mut temp = Temp::new(Box::new(Handle { disk: self.clone(), inode }), PathBuf::new());
-        temp.set_name(named.into(), move || {
-            let mut world = disk.world();
-            if !world.dead {
-                world.names.remove(&gone);
-            }
-        });
-        Ok(temp)
-    }
-
-    fn link_noreplace(&self, temp: &mut Temp, name: &OsStr) -> Result<bool> {
-        let taken = self.world().names.contains_key(name);
-        if !taken {
-            self.replace(temp, name)?;
-        }
-        Ok(!taken)
-    }
-
-    fn replace(&self, temp: &mut Temp, name: &OsStr) -> Result<()> {
-        self.world().whole(|world| {
-            let inode = world.names.remove(temp.path().as_os_str()).expect("the temp is there");
-            world.names.insert(name.into(), inode);
-        })?;
-        temp.set_placed();
-        Ok(())
-    }
-
-    fn remove(&self, name: &OsStr) -> Result<()> {
-        self.world().whole(|world| drop(world.names.remove(name)))
-    }
-
-    fn remove_abandoned(&self, name: &OsStr) -> Result<()> {
-        self.remove(format!(".{}.temp", name.display()).as_ref())
-    }
-
-    fn sync(&self) -> Result<()> {
-        let mut world = self.world();
-        let stop = world.call()?;
-        if stop.is_none() || stop == Some(Stop::After) {
-            world.names_on_disk = world.names.clone();
-        }
-        stop.map_or(Ok(()), |_| Err(dead()))
-    }
-
-    fn identity(&self, name: &OsStr) -> Result<Option<Identity>> {
-        let world = self.world();
-        Ok(world.names.get(name).map(|&inode| Identity { device: world.boots, file: inode as u64 }))
-    }
-
-    fn path(&self, name: &OsStr) -> PathBuf {
-        name.into()
-    }
+/// What a reader sees.
+fn rows(disk: &Disk) -> Result<Vec<u8>> {
+    let storage = disk.open(NAME.as_ref(), false)?.expect("the file is there");
+    let reader = Reader::on(storage, MAX_HEADER_SIZE)?;
+    let mut rows = vec![0; 4 * reader.len() as usize];
+    reader.read_into(0..reader.len(), &mut rows).map(|()| rows)
 }
 
-struct Handle {
-    disk: Disk,
-    inode: usize,
-}
-
-impl Storage for Handle {
-    fn len(&self) -> Result<u64> {
-        Ok(self.disk.world().inodes[self.inode].bytes.len() as u64)
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let world = self.disk.world();
-        let rest = world.inodes[self.inode].bytes.get(offset as usize..).unwrap_or_default();
-        let len = rest.len().min(buf.len());
-        buf[..len].copy_from_slice(&rest[..len]);
-        Ok(len)
-    }
-
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<usize> {
-        let mut world = self.disk.world();
-        let used: usize = world.names.values().map(|&inode| world.inodes[inode].bytes.len()).sum();
-        let more = (offset as usize + bytes.len()).saturating_sub(world.inodes[self.inode].bytes.len());
-        let full = used + more > world.capacity;
-        let stop = world.call()?;
-        if full {
-            return Err(Error::io("cannot write", &io::ErrorKind::StorageFull.into()));
-        }
-        let done = if stop == Some(Stop::Within) { bytes.len() / 2 } else { bytes.len() };
-        world.inodes[self.inode].write(offset as usize, &bytes[..done]);
-        if world.dead { Err(dead()) } else { Ok(done) }
-    }
-
-    /// Durable alone, not what was written before.
-    fn commit_at(&mut self, offset: u64, bytes: &[u8], durable: bool) -> Result<()> {
-        assert!(bytes.len() == 8 && offset.is_multiple_of(8) && durable);
-        let mut world = self.disk.world();
-        let stop = world.call()?;
-        let inode = &mut world.inodes[self.inode];
-        // Killed within, or failed: seen by all, on the disk perhaps.
-        inode.write(offset as usize, bytes);
-        let sector = offset as usize / SECTOR;
-        match stop {
-            None | Some(Stop::After) => inode.flush(|dirty| dirty == sector),
-            Some(Stop::SyncFails) => inode.dirty.retain(|&dirty| dirty != sector),
-            _ => {}
-        }
-        stop.map_or(Ok(()), |_| Err(dead()))
-    }
-
-    fn set_len(&mut self, len: u64) -> Result<()> {
-        let inode = self.inode;
-        self.disk.world().whole(|world| world.inodes[inode].bytes.resize(len as usize, 0))
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        let mut world = self.disk.world();
-        let stop = world.call()?;
-        match stop {
-            None | Some(Stop::After) => world.inodes[self.inode].sync(),
-            Some(Stop::SyncFails) => world.inodes[self.inode].dirty.clear(),
-            _ => {}
-        }
-        stop.map_or(Ok(()), |_| Err(dead()))
-    }
-
-    fn identity(&self) -> Result<Option<Identity>> {
-        Ok(Some(Identity { device: self.disk.world().boots, file: self.inode as u64 }))
-    }
-}
-
-/// No rows, less than rows move, one block, and four of them: the free space says how large blocks are.
-const CASES: [(u32, usize); 4] = [(0, 1 << 20), (5, 1 << 20), (4_000, 1 << 20), (14_000, 40_000)];
-
-/// Readers see the right rows or say what to do.
+/// Readers see the right rows or say what to do; and then it can be done.
 #[track_caller]
-fn assert_never_wrong(disk: &Disk, rows: &[u32], when: &str) {
-    match state(disk).expect("the file is there") {
-        Ok(found) => assert!(found == rows, "{when}: wrong rows"),
+fn mended(disk: &Disk, case: &Case, way: usize, when: &str) {
+    match rows(disk) {
+        Ok(rows) => assert!(rows.len() == case.data && case.new.ends_with(&rows), "{when}: wrong rows"),
         Err(error) => assert_eq!(error.kind(), ErrorKind::NeedsRecovery, "{when}: {error}"),
     }
-}
-
-#[track_caller]
-fn assert_finished(disk: &Disk, rows: &[u32], way: usize, when: &str) {
-    let (old, new) = (no_room(rows), ours(rows));
-    match disk.finish(way) {
+    match finish(disk, way) {
         Ok(()) => {}
         // Stopped before the magic was broken: the old file, for which an appender asks for room, and a copy for space.
-        Err(error) if disk.bytes() == old => {
-            let expected = if way % 4 == 0 { ErrorKind::NotAppendable } else { ErrorKind::Io };
+        Err(error) if disk.bytes(NAME) == case.old => {
+            let expected = if way.is_multiple_of(4) { ErrorKind::NotAppendable } else { ErrorKind::Io };
             assert!(error.kind() == expected && way % 4 != 3, "{when}: {error}");
         }
         Err(error) => panic!("{when}: {error}"),
     }
-    let found = disk.bytes();
-    assert!(found == new || way % 4 != 3 && found == old, "{when}: neither the old file nor the new one");
+    let found = disk.bytes(NAME);
+    assert!(found == case.new || way % 4 != 3 && found == case.old, "{when}: neither the old file nor the new one");
     assert_eq!(disk.names(), [NAME], "{when}");
 }
 
 #[test]
 fn a_move_in_place_gives_the_file_that_a_copy_gives() {
-    for (rows, free) in CASES {
-        let rows: Vec<_> = (0..rows).collect();
-        let disk = Disk::new(&no_room(&rows), free);
-        assert!(disk.ensure(Room::InPlace).unwrap());
-        assert_finished(&disk, &rows, 2, "at once");
-        assert!(!disk.ensure(Room::InPlace).unwrap());
+    for case in cases() {
+        let disk = case.disk();
+        assert!(ensure(&disk, Room::InPlace).unwrap());
+        assert!(!ensure(&disk, Room::InPlace).unwrap());
+        assert!(disk.bytes(NAME) == case.new && disk.names() == [NAME]);
     }
 }
 
@@ -374,34 +101,29 @@ fn a_move_in_place_gives_the_file_that_a_copy_gives() {
 #[test]
 fn a_move_in_place_survives_kills_power_cuts_and_failed_syncs() {
     let mut stops = 0;
-    for (rows, free) in CASES {
-        let rows: Vec<_> = (0..rows).collect();
-        let file = no_room(&rows);
+    for (at, case) in cases().iter().enumerate() {
         for first in [Stop::Before, Stop::Within, Stop::After, Stop::SyncFails] {
-            for (turn, power) in [None, Some(0), Some(2), Some(3), Some(4)].into_iter().enumerate() {
+            for (turn, power) in [None, Some(0), Some(2), Some(4)].into_iter().enumerate() {
                 for call in 1.. {
-                    let disk = Disk::new(&file, free);
+                    let disk = case.disk();
                     disk.world().random = call as u64;
                     disk.stop_at(call, first);
-                    let done = disk.ensure(Room::InPlace);
+                    let done = ensure(&disk, Room::InPlace);
                     if !disk.again(power) {
                         break;
                     }
-                    let when = format!("{} rows, {first:?} call {call}, power cut {power:?}", rows.len());
-                    assert_never_wrong(&disk, &rows, &when);
-                    assert!(done.is_err() || first == Stop::SyncFails, "{when}");
-                    stops += 1;
-                    for second in [1, 2, 3, 5, 8, 13, 21] {
-                        let second = second + call % 3;
-                        let disk = disk.copy();
+                    let when = format!("case {at}, {first:?} call {call}, power cut {power:?}");
+                    assert!(done.is_err() || first == Stop::SyncFails, "{when}: returned");
+                    for second in [1, 4, 8, 14, 22] {
+                        let (disk, second) = (disk.copy(), second + call % 4);
                         let when = format!("{when}, then power cut at call {second}");
                         disk.stop_at(second, [Stop::Within, Stop::After, Stop::SyncFails][(call + turn) % 3]);
-                        let _ = disk.finish(call + turn);
+                        let _ = finish(&disk, call + turn);
                         disk.again(Some(second as u64 % 5));
-                        assert_never_wrong(&disk, &rows, &when);
-                        assert_finished(&disk, &rows, call + turn + second, &when);
+                        mended(&disk, case, call + turn + second, &when);
                     }
-                    assert_finished(&disk, &rows, call + turn, &when);
+                    mended(&disk, case, call + turn, &when);
+                    stops += 1;
                 }
             }
         }
@@ -409,18 +131,131 @@ fn a_move_in_place_survives_kills_power_cuts_and_failed_syncs() {
     assert!(stops > 1_000, "only {stops} stops");
 }
 
-impl Disk {
-    fn copy(&self) -> Disk {
-        let world = self.world();
-        let (names, names_on_disk) = (world.names.clone(), world.names_on_disk.clone());
-        Disk(Arc::new(Mutex::new(World {
-            inodes: world.inodes.clone(),
-            names,
-            names_on_disk,
-            capacity: world.capacity,
-            boots: world.boots,
-            random: world.random,
-            ..World::default()
-        })))
+#[test]
+fn a_call_that_fails_leaves_a_file_to_be_finished() {
+    for case in cases() {
+        for fault in [Fault::Fails(5), Fault::FailsLate(5), Fault::FailsTorn(28), Fault::Short] {
+            for skip in 0.. {
+                let (disk, faults) = (case.disk(), Faults::default());
+                let folder = Arc::new(FaultyFolder::new(disk.folder(), faults.clone()));
+                faults.arm(None, skip, fault);
+                let done = npygrow::ensure_appendable_in(folder, NAME.as_ref(), Room::InPlace, MAX_HEADER_SIZE);
+                let Some(hit) = faults.hit() else { break };
+                let when = format!("{hit:?} (call {skip}) {fault:?}: {done:?}");
+                let told = done.as_ref().is_err_and(|error| error.raw_os_error().is_some() && error.path().is_some());
+                assert!(told || disk.bytes(NAME) == case.new, "{when}");
+                assert!(fault != Fault::Short || done.is_ok(), "{when}");
+                let calls = faults.take_calls();
+                let sync =
+                    calls.iter().position(|call| call.failed && matches!(call.call, Call::Sync | Call::CommitDurably));
+                let mut later = sync.map_or(&[][..], |sync| &calls[sync + 1..]).iter();
+                assert!(
+                    later.all(|call| call.handle != calls[sync.unwrap()].handle || !call.changes()),
+                    "{when}, goes on"
+                );
+                mended(&disk, &case, 3, &when);
+            }
+        }
     }
+}
+
+/// A disk on which a process was killed after it moved the first of three blocks.
+fn half_moved() -> Disk {
+    let disk = three_blocks().disk();
+    disk.stop_at(24, Stop::After);
+    ensure(&disk, Room::InPlace).unwrap_err();
+    disk.again(None);
+    disk
+}
+
+const HALF_MOVED: &str = "Malformed: its rows are half moved, and the journal .rows.npy.npygrow-move";
+
+#[test]
+fn a_journal_that_is_not_the_files_own_moves_nothing() {
+    let half = half_moved();
+    let (file, journal) = (half.bytes(NAME), half.bytes(JOURNAL));
+    assert!(file.starts_with(b"\x93NPYGROW") && file.len() == 40_128);
+
+    let missing = half.copy();
+    missing.remove(JOURNAL.as_ref()).unwrap();
+    let text = "is missing: put it back under this name, or the file under its old one; without it nothing tells which rows \
+                have moved";
+    let damaged = half.copy();
+    damaged.put(JOURNAL, &vec![7; journal.len()]);
+    let others = half.copy();
+    others.put(NAME, &file);
+    let number = others.world().inodes.len() - 1;
+    let other = format!("is another file's: expected that of file number {number}, found that of 0");
+    for (disk, text) in [(missing, text), (damaged, "is damaged or of a newer version"), (others, &other)] {
+        for way in 0..4 {
+            fails(finish(&disk, way), &format!("{HALF_MOVED} {text}"));
+            assert!(disk.bytes(NAME) == file);
+        }
+    }
+
+    let longer = half.copy();
+    longer.world().inodes[0].bytes.extend(b"more");
+    fails(
+        finish(&longer, 1),
+        "Malformed: expected 40128 bytes, as the journal .rows.npy.npygrow-move says, found 40132; its rows are half moved: \
+         once that is mended, open it with Appender, or call recover(path), to finish",
+    );
+    let huge = half.copy();
+    huge.put(JOURNAL, &vec![0; 9 << 20]);
+    fails(finish(&huge, 1), "OverLimit: the journal .rows.npy.npygrow-move is longer than max_header_size allows");
+    mended(&half, &three_blocks(), 0, "with its own journal");
+}
+
+#[test]
+fn a_journal_of_another_file_is_left_alone() {
+    let half = half_moved();
+    let journal = half.bytes(JOURNAL);
+    for old in [no_room(&[1, 2]), Vec::new()] {
+        half.put(NAME, &old);
+        let _ = finish(&half, 0);
+        assert!(half.bytes(NAME) == old && half.bytes(JOURNAL) == journal);
+    }
+    half.put(NAME, &no_room(&[1, 2]));
+    fails(
+        ensure(&half, Room::InPlace),
+        "Io: the journal of another file's move is in the way: remove .rows.npy.npygrow-move; no journal could be made beside \
+         the file, which is as it was",
+    );
+    assert!(ensure(&half, Room::Compact).unwrap());
+}
+
+#[test]
+fn a_file_written_anew_over_a_half_moved_one_stays_as_it_is() {
+    let anew = no_room(&[7; 10_000]);
+    for len in [anew.len(), anew.len() - 8] {
+        let half = half_moved();
+        half.world().inodes[0].bytes = anew[..len].to_vec();
+        let _ = finish(&half, 0);
+        assert!(half.bytes(NAME) == anew[..len] && half.names() == [NAME]);
+    }
+}
+
+/// A name that version 1 can only spell with an escape, in a header longer than the new one.
+#[test]
+fn a_longer_header_is_replaced_where_it_stands() {
+    let text = "{'descr': [('\\u6e29', '<u4')], 'fortran_order': False, 'shape': (3,)}";
+    let old = foreign(text, 4096, &[1, 2, 3]);
+    let disk = Disk::new(&old, 1 << 20);
+    assert!(ensure(&disk, Room::InPlace).unwrap());
+    let new = disk.bytes(NAME);
+    assert_eq!((&new[..8], &new[4096..]), (&b"\x93NUMPY\x03\0"[..], &old[4096..]));
+    assert!(!ensure(&disk, Room::InPlace).unwrap());
+}
+
+#[test]
+fn every_reader_refuses_a_half_moved_file() {
+    let (_folder, path) = on_disk();
+    fs::write(&path, half_moved().bytes(NAME)).unwrap();
+    let text = "NeedsRecovery: a move of its rows in place is under way or was interrupted: open it with Appender, or call \
+                recover(path), to finish it";
+    fails(npygrow::inspect(&path, MAX_HEADER_SIZE), text);
+    fails(Reader::open(&path).map(drop), text);
+    fails(View::open(&path, MAX_HEADER_SIZE).map(drop), text);
+    assert!(npygrow::needs_recovery(&path, MAX_HEADER_SIZE).unwrap());
+    assert!(!npygrow::is_appendable(&path, MAX_HEADER_SIZE).unwrap());
 }
