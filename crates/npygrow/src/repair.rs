@@ -258,12 +258,13 @@ fn zero_run(storage: &dyn Storage, layout: &Layout, size: u64) -> Result<u64> {
 /// Makes sure that rows can be appended to the file at `path` as long as it lives; says whether it had to be rewritten.
 ///
 /// A file whose header lacks room is replaced by one with room: mode, owner and times are kept, symlinks are followed, and
-/// a crash leaves the old file or the new one.
+/// a crash leaves the old file or the new one. [`Room::InPlace`] is for disks too full for that.
 ///
 /// # Errors
 ///
 /// `Locked` when an appender holds the file; `NeedsRecovery` when it is broken; `NotAppendable` for a 0-d array; `NotNpy`,
-/// `Malformed`, `Unsupported`, `OverLimit` when it is no file for us; `Io` for the rest: then it is as it was.
+/// `Malformed`, `Unsupported`, `OverLimit` when it is no file for us; `Io` for the rest: then it is as it was, or, in place,
+/// refused by all readers until the next call finishes.
 pub fn ensure_appendable(path: impl AsRef<Path>, room: Room, max_header_size: u64) -> Result<bool> {
     let path = path.as_ref();
     let place = Place::resolve(path);
