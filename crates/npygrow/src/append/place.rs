@@ -117,7 +117,7 @@ impl Appender {
                 _ => Err(error!(Latched, "the file was removed while appenders took turns: open it again")),
             };
         }
-        let found = find(growing.storage(), self.options.header_limit())?;
+        let found = place.find(growing.storage(), self.options.header_limit())?;
         self.options.check(&found.spec)?;
         let dropped = growing.refresh(found, self.options.on_tail)?;
         self.drop_also(dropped);
