@@ -111,7 +111,8 @@ impl Options {
         self
     }
 
-    /// What to call while waiting for another appender; its error ends the wait.
+    /// What to call while waiting for another appender: before each try, and in a wait without a timeout, which sleeps in the
+    /// kernel, only once and after every signal. Its error ends the wait.
     pub fn on_wait(mut self, poll: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
         self.on_wait = Some(Arc::new(poll));
         self
