@@ -118,14 +118,20 @@ pub fn inspect(path: impl AsRef<Path>, max_header_size: u64) -> Result<Report> {
     look(path.as_ref(), max_header_size).map(Report::new)
 }
 
-/// Whether rows can be appended to the file at `path` as it is.
+/// Whether rows can be appended to the file at `path` as it is. A tail that an append of ours left, or is writing just now,
+/// is no hindrance: opening cuts it.
 ///
 /// # Errors
 ///
 /// As [`inspect`].
 pub fn is_appendable(path: impl AsRef<Path>, max_header_size: u64) -> Result<bool> {
     let Some(found) = unless_moving(look(path.as_ref(), max_header_size))? else { return Ok(false) };
-    Ok(found.growth.max_rows().is_some_and(|max| max > found.rows) && found.health == Health::Clean)
+    let whole = match found.health {
+        Health::Clean => true,
+        Health::Tail { .. } => matches!(found.growth, Growth::Ours(_)),
+        Health::Truncated { .. } | Health::Sequence => false,
+    };
+    Ok(whole && found.growth.max_rows().is_some_and(|max| max > found.rows))
 }
 
 /// Whether the file at `path` holds more or fewer bytes than its header counts, or its rows are half moved.

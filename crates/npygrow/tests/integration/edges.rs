@@ -1,9 +1,9 @@
 //! Where two things meet: a file changed by others at a bad moment, a batch that goes on after its failure, numbers at
 //! their ends.
 
-use crate::support::{Disk, NAME, fails, names, no_room, on_disk, ours, u32s, values};
+use crate::support::{Disk, NAME, fails, names, no_room, numpy, on_disk, ours, u32s, values};
 use npygrow::storage::{Memory, Storage};
-use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable, save};
+use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable, is_appendable, save};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -195,4 +195,26 @@ fn a_saved_file_is_whole_or_not_there() {
     });
     save(&path, &[[0_u8; 0]; 2]).unwrap();
     assert_eq!(Reader::open(&path).unwrap().shape(), [2, 0]);
+}
+
+#[test]
+fn appendable_is_what_opens() {
+    let (_folder, path) = on_disk();
+    let tail = |file: Vec<u8>| [file, vec![0; 5]].concat();
+    let whole = ours(&[1]);
+    let cut = whole[..whole.len() - 1].to_vec();
+    let sequence = [whole.clone(), whole.clone()].concat();
+    for (file, expected) in [
+        (whole.clone(), true),
+        (tail(whole), true),
+        (numpy(&[1]), true),
+        (tail(numpy(&[1])), false),
+        (no_room(&[1]), false),
+        (cut, false),
+        (sequence, false),
+    ] {
+        fs::write(&path, file).unwrap();
+        assert_eq!(is_appendable(&path, MAX_HEADER_SIZE).unwrap(), expected);
+        assert_eq!(Appender::open(&path).is_ok(), expected);
+    }
 }
