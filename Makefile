@@ -45,7 +45,7 @@ demo: .venv/.package
 
 # --- The checks, in the order they run: the quick ones first -------------------------------------------------------
 
-CHECKS := fmt clippy clippy-no-std clippy-ndarray no-std cargo-test cargo-test-ndarray doc wheel \
+CHECKS := fmt clippy clippy-no-std clippy-ndarray platforms no-std cargo-test cargo-test-ndarray doc wheel \
 	pytest pytest-oldest doctest stubtest
 .PHONY: $(CHECKS)
 
@@ -53,7 +53,9 @@ test: need-rust need-python
 	@mkdir -p target && rm -f target/checks
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS); status=$$?; \
 	printf '\n== summary\n'; \
-	for check in $(CHECKS); do grep -s " $$check\$$" target/checks || echo "not run $$check"; done; \
+	for check in $(CHECKS); do \
+		grep -s " $$check\$$" target/checks || { echo "not run $$check"; status=1; }; \
+	done; \
 	exit $$status
 
 fmt:
@@ -64,6 +66,8 @@ clippy-no-std:
 	@scripts/check $@ cargo clippy --quiet -p npygrow --no-default-features --lib -- -D warnings
 clippy-ndarray:
 	@scripts/check $@ cargo clippy --quiet -p npygrow --features ndarray --all-targets -- -D warnings
+platforms:
+	@scripts/check $@ scripts/platforms
 no-std:
 	@scripts/check $@ cargo build --quiet -p npygrow --no-default-features
 cargo-test:

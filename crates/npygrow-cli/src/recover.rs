@@ -1,12 +1,11 @@
 //! `npy recover`: makes headers count what their files hold.
 
 use crate::input::{Input, complain_of, object, write_json};
-use crate::text::{BAD, GOOD, ODD, STRONG, count, grouped, paint, plain, word};
+use crate::text::{BAD, GOOD, ODD, STRONG, count, grouped, paint, plain};
 use crate::{DONE, FAILED};
-use npygrow::{Error, ErrorKind, RecoverOptions, Recovery, Tail, recover};
+use npygrow::{RecoverOptions, Recovery, Tail, recover};
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use std::path::Path;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,10 +43,10 @@ impl Recover {
         let mut objects = Vec::new();
         let mut status = DONE;
         for path in &files {
-            let done = recover(path, options).map_err(|error| advised(path, error));
+            let done = recover(path, options);
             match &done {
                 _ if json => objects.push(object(path, &done, counts)),
-                Ok(done) => writeln!(out, "{}: {}", paint(STRONG, plain(path.display())), words(done, tail))?,
+                Ok(done) => writeln!(out, "{}: {}", paint(STRONG, plain(path.display())), words(done))?,
                 Err(error) => complain_of(err, path, error)?,
             }
             status = if done.is_err() { FAILED } else { status };
@@ -56,17 +55,6 @@ impl Recover {
             write_json(out, objects)?;
         }
         Ok(status)
-    }
-}
-
-/// Names the call as this command has it: `recover` asks for it only where a tail cannot be rows.
-fn advised(path: &Path, error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::NeedsRecovery => Error::new(
-            ErrorKind::NeedsRecovery,
-            format!("the bytes after the data can be no rows: npy recover --tail drop {} cuts them", word(path)),
-        ),
-        _ => error,
     }
 }
 
@@ -85,7 +73,7 @@ fn counts(done: &Recovery) -> Value {
 }
 
 /// What was kept, what is doubtful and what is gone: whatever is not said did not happen.
-fn words(done: &Recovery, tail: Tail) -> String {
+fn words(done: &Recovery) -> String {
     let Recovery { rows_before, rows, from_tail, zero_rows, zero_run, lost, cut, filled, .. } = *done;
     let kept = count(rows, "row");
     let mut parts = vec![if rows == rows_before && cut == 0 && filled == 0 {
@@ -103,7 +91,7 @@ fn words(done: &Recovery, tail: Tail) -> String {
         format!("{} at the end all zero bytes, as a power cut leaves them", count(zero_run, "row")),
     );
     say(filled > 0, ODD, format!("the last row completed with {}", count(filled, "zero byte")));
-    let of = if tail == Tail::Drop && lost == 0 { "the tail" } else { "a torn row" };
+    let of = if lost == 0 && from_tail == 0 { "the tail" } else { "a torn row" };
     say(cut > 0, ODD, format!("{} of {of} cut", count(cut, "byte")));
     parts.join("; ")
 }

@@ -181,7 +181,7 @@ impl Creation {
     }
 }
 
-/// How [`ensure_appendable`](crate::ensure_appendable) makes room.
+/// How [`crate::ensure_appendable`] makes room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
     /// By sharing blocks for files of 256 MiB and more where the file system can, else by a copy.

@@ -398,10 +398,10 @@ impl Tail {
             OnTail::Auto | OnTail::Error => {
                 return Err(error!(
                     NeedsRecovery,
-                    "expected the file to end after {}, found {} more ({}): call recover(path) to keep them, or open with \
+                    "expected the file to end after {}, found {} ({}): call recover(path) to keep them, or open with \
                      on_tail=\"keep\" or \"drop\"",
                     count(found.rows, "row"),
-                    count(bytes, "byte"),
+                    count(bytes, "more byte"),
                     count(rows, "whole row")
                 ));
             }

@@ -338,7 +338,7 @@ impl Record {
     }
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): tells a torn record from a whole one, and is never what a move waits for.
+/// FNV-1a, 64 bits (Fowler, Noll, Vo): tells a torn record from a whole one.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }

@@ -154,8 +154,8 @@ fn files_that_cannot_be_read() {
         (&["info", "folder"], "error: folder: expected a regular file, found a folder: is a directory\n"),
         (
             &["info", "--max-header-size", "245", "long.npy"],
-            "error: long.npy: the header takes 246 bytes, more than max_header_size=245: raise it if you trust where it \
-             comes from\n",
+            "error: long.npy: the header takes 246 bytes, more than max_header_size=245: raise it if you trust its \
+             source\n",
         ),
         // A name must not drive the terminal.
         (&["info", "\x1b[2J\n"], "error: \\u{1b}[2J\\n: cannot open: No such file or directory (os error 2)\n"),

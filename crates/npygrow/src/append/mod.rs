@@ -1,5 +1,7 @@
 //! The appender: rows go in, row numbers come out.
 
+#[cfg(feature = "ndarray")]
+mod array;
 mod batch;
 mod open;
 #[cfg(feature = "std")]
@@ -15,7 +17,7 @@ pub use place::save;
 use crate::create::Place;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
-use crate::format::{Dtype, Layout, Order, Tuple};
+use crate::format::{Dtype, Layout, MAX_ROWS, Order, Tuple};
 use crate::grow::{Dropped, Growing};
 use crate::open::Spec;
 use crate::options::Options;
@@ -177,24 +179,8 @@ impl Appender {
     ///
     /// As [`append_bytes`](Appender::append_bytes), and `Mismatch` when `T` is not the file's dtype.
     pub fn append<T: Element>(&mut self, values: &[T]) -> Result<Option<Range<u64>>> {
-        let id = TypeId::of::<T>();
-        let mut unsettled = None;
-        if self.accepted != Some(id) {
-            unsettled = (self.dtype().is_none() || self.row_shape().is_none()).then(|| self.options.clone());
-            match &self.options.dtype {
-                Some(dtype) => element::check::<T>(dtype).map_err(|error| self.named(error))?,
-                None => self.options.dtype = Some(T::dtype()),
-            }
-            self.options.row_shape.get_or_insert_with(T::shape);
-            self.accepted = Some(id);
-        }
-        let done = self.append_bytes(element::bytes_of(values));
-        // A first append that is refused must not settle what the rows of the file are.
-        if let (Err(_), Some(options), false) = (&done, unsettled, matches!(self.state, State::Growing(_))) {
-            self.options = options;
-            self.accepted = None;
-        }
-        done
+        self.accept::<T>(T::shape)?;
+        self.append_bytes(element::bytes_of(values))
     }
 
     /// Appends whole rows as they lie in the file: of its dtype, one row after the other.
@@ -362,23 +348,48 @@ impl Appender {
         }
     }
 
+    /// Refuses values that are not of the file's dtype; a new file takes its dtype and its row shape from them.
+    fn accept<T: Element>(&mut self, row_shape: impl FnOnce() -> Vec<u64>) -> Result<()> {
+        let id = TypeId::of::<T>();
+        if self.accepted == Some(id) {
+            return Ok(());
+        }
+        match &self.options.dtype {
+            Some(dtype) => element::check::<T>(dtype).map_err(|error| self.named(error))?,
+            None => self.options.dtype = Some(T::dtype()),
+        }
+        self.options.row_shape.get_or_insert_with(row_shape);
+        self.accepted = Some(id);
+        Ok(())
+    }
+
     fn failed(&mut self, error: Error) -> Error {
         self.forget();
         self.named(error)
     }
 
-    fn known_row_size(&self) -> Result<u64> {
+    fn known_row_size(&mut self) -> Result<u64> {
         if let State::Growing(growing) = &self.state {
             return Ok(growing.row_size());
         }
+        // From here on bytes are laid out in this order: a file that another makes meanwhile must have it too.
+        self.options.order = Some(self.order());
         let spec = self.options.spec().ok_or_else(unknown_dtype);
-        spec.and_then(|spec| row_size(&spec)).map_err(|error| self.named(error))
+        spec.and_then(|spec| row_size(&spec)).map_err(|error| self.failed(error))
     }
 
-    /// The bytes of `count` rows, which the file must be able to hold and to count.
-    fn check_count(&self, count: u64, row_size: u64) -> Result<u64> {
-        if let State::Growing(growing) = &self.state {
-            growing.rows_after(count.saturating_add(self.buffered))?;
+    /// The bytes of `count` rows, which the file must be able to hold and to count. With turns only a look under the lock
+    /// tells what it can: another may have made room.
+    fn check_count(&mut self, count: u64, row_size: u64) -> Result<u64> {
+        let rows = count.saturating_add(self.buffered);
+        if let State::Growing(growing) = &mut self.state {
+            growing.storage().check()?;
+            if !self.options.turns {
+                growing.rows_after(rows)?;
+            }
+        }
+        if rows > MAX_ROWS {
+            return Err(error!(OverLimit, "{rows} rows: a file counts at most {MAX_ROWS} rows"));
         }
         count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))
     }

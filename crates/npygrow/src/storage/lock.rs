@@ -80,20 +80,20 @@ pub(crate) fn acquire(storage: &mut dyn Storage, wait: &Wait, hold: Hold) -> Res
 fn refusal(file: Option<Identity>, waited: Option<Duration>) -> Error {
     let this = sys::process_id();
     let holder = file.and_then(|file| if held_here(file) { Some(this) } else { sys::lock_holder(file) });
-    let waited = match waited {
-        Some(time) if !time.is_zero() => format!(" after {} s", time.as_secs_f64()),
-        _ => String::new(),
+    let locked = match waited {
+        Some(time) if !time.is_zero() => format!("still locked after {} s", time.as_secs_f64()),
+        _ => "locked".into(),
     };
     match holder {
         Some(pid) if pid == this => error!(
             Locked,
-            "still locked{waited} by another appender of this very process ({pid}): close it first, or open both with `turns`"
+            "{locked} by another appender of this very process ({pid}): close it first, or open both with `turns`"
         ),
         _ => {
             let by = holder.map_or("another appender".into(), |pid| format!("an appender of process {pid}"));
             error!(
                 Locked,
-                "still locked{waited} by {by}, or by a worker forked from it: close it, wait longer with `lock_timeout`, or open \
+                "{locked} by {by}, or by a worker forked from it: close it, wait longer with `lock_timeout`, or open \
                  both with `turns`"
             )
         }
@@ -151,8 +151,8 @@ mod tests {
             "another appender of this very process ({}): close it first, or open both with `turns`",
             sys::process_id()
         );
-        assert_eq!(refused(&path, &ONE_TRY), format!("still locked by {rest}"));
-        assert_eq!(refused(&path, &ENDLESS), format!("still locked by {rest}"));
+        assert_eq!(refused(&path, &ONE_TRY), format!("locked by {rest}"));
+        assert_eq!(refused(&path, &ENDLESS), format!("locked by {rest}"));
         assert_eq!(
             refused(&path, &wait(Some(Duration::from_millis(30)))),
             format!("still locked after 0.03 s by {rest}")
@@ -212,7 +212,7 @@ mod tests {
         let text = refused(&path, &ONE_TRY);
         assert!(text.contains("a worker forked from it") && text.contains("`lock_timeout`"), "{text}");
         // One look may miss it while other locks come and go.
-        let named = format!("still locked by an appender of process {}, or ", child.id());
+        let named = format!("locked by an appender of process {}, or ", child.id());
         assert!(!cfg!(target_os = "linux") || (0..100).any(|_| refused(&path, &ONE_TRY).starts_with(&named)), "{text}");
         thread::scope(|scope| {
             let waits = [ENDLESS, wait(Some(Duration::from_secs(60)))].map(|wait| {

@@ -5,8 +5,20 @@
 mod power;
 mod support;
 
+mod adopt;
 mod append;
 mod architecture;
+mod create;
+mod edges;
 mod faults;
 mod headers;
 mod inplace;
+mod locks;
+mod model;
+#[cfg(feature = "ndarray")]
+mod ndarray;
+mod reading;
+mod recover;
+mod room;
+mod threads;
+mod turns;
