@@ -2,8 +2,9 @@
 //!
 //! The block under way is also in a journal beside the file, so that whoever next has the lock can finish. Invariants:
 //!
-//! - A journal has a name only once a whole record is on the disk in it, and all the space that a move needs is taken.
-//! - The magic is [`MOVING`], which no reader takes, whenever a row may not be where the header says.
+//! - A journal has a name only once a whole record is on the disk in it. One without any is damaged, never new.
+//! - The magic is [`MOVING`], which no reader takes, whenever a row may not be where the header says; and only once all
+//!   the space is taken that a move needs.
 //! - A block is written once its record is on the disk, and the next record once the block is. So only the block of the
 //!   last whole record is in doubt, and to write it again does no harm.
 //! - What a dead process left may be in memory alone: it is written and synced again before anything rests on it.
@@ -39,7 +40,7 @@ pub(crate) fn make_room(
     if found.size > end {
         file.set_len(end)?;
     }
-    let mut journal = Journal::make(folder, name, file, Record::new(file, found, &header)?)?;
+    let mut journal = Journal::make(folder, name, file, found, &header)?;
     if let Err(error) = file.write_all_at(end, &vec![0; header.len() - found.bytes.len()]) {
         // Should this fail too, the next one that has the lock does it.
         let _ = journal.withdraw(file);
@@ -106,14 +107,14 @@ struct Journal<'a> {
 }
 
 impl<'a> Journal<'a> {
-    /// Puts `record` into both slots of a new journal, with smaller blocks where the disk has no space for it.
-    fn make(folder: &'a dyn Folder, name: &OsStr, file: &dyn Storage, mut record: Record) -> Result<Self> {
+    /// A new journal with the record of the last block in both slots; of a smaller one where the disk has no space for more.
+    fn make(folder: &'a dyn Folder, name: &OsStr, file: &dyn Storage, found: &Found, header: &[u8]) -> Result<Self> {
+        let mut block = BLOCK;
         loop {
+            let record = Record::new(file, found, header, block)?;
             match Self::try_make(folder, name, file, &record) {
                 Ok(storage) => return Ok(Journal { folder, name: journal_name(name), storage, record, slot: 0 }),
-                Err(error) if is_full(&error) && record.len > MIN_BLOCK => {
-                    record.shrink(MIN_BLOCK.max(record.len / 2));
-                }
+                Err(error) if is_full(&error) && record.len > MIN_BLOCK => block = MIN_BLOCK.max(record.len / 2),
                 Err(error) => return Err(error.and("no journal could be made beside the file, which is as it was")),
             }
         }
@@ -210,7 +211,7 @@ impl<'a> Journal<'a> {
         file.commit_at(0, magic, true)
     }
 
-    /// Undoes what comes before the magic is broken, and what the file was given after it was whole again stays.
+    /// Ends a move that had not broken the magic yet, or had restored it. What a file was given since then stays.
     fn withdraw(&mut self, file: &mut dyn Storage) -> Result<()> {
         let record = &self.record;
         let mut header = vec![0; record.old];
@@ -262,10 +263,10 @@ impl Record {
         max_header_size.saturating_add(PREAMBLE).saturating_mul(2).saturating_add((Self::HEAD + BLOCK) as u64)
     }
 
-    /// The record of the last block.
-    fn new(file: &dyn Storage, found: &Found, header: &[u8]) -> Result<Self> {
+    /// The record of the last block, of at most `block` bytes.
+    fn new(file: &dyn Storage, found: &Found, header: &[u8], block: usize) -> Result<Self> {
         let (old, new, size) = (found.bytes.len(), header.len(), found.layout.end(found.rows)?);
-        let len = usize::try_from(size - old as u64).map_or(BLOCK, |len| len.min(BLOCK));
+        let len = usize::try_from(size - old as u64).map_or(block, |len| len.min(block));
         let mut bytes = vec![0; Self::HEAD + old + new + len];
         bytes[Self::HEAD..][..old].copy_from_slice(&found.bytes);
         bytes[Self::HEAD + old..][..new].copy_from_slice(header);
@@ -283,15 +284,6 @@ impl Record {
         file.read_exact_at(self.at, &mut self.bytes[start..start + self.len])?;
         self.seal();
         Ok(())
-    }
-
-    /// Makes it the record of the last `len` bytes of its block.
-    fn shrink(&mut self, len: usize) {
-        let (start, less) = (self.data(), self.len - len);
-        self.bytes.drain(start..start + less);
-        self.at += less as u64;
-        self.len = len;
-        self.seal();
     }
 
     fn seal(&mut self) {
@@ -346,7 +338,7 @@ impl Record {
     }
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): tells a torn record from a whole one, and is never what a move waits for.
+/// FNV-1a, 64 bits (Fowler, Noll, Vo): tells a torn record from a whole one.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
