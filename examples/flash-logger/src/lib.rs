@@ -79,3 +79,8 @@ pub fn dump(chip: Chip, mut send: impl FnMut(&[u8])) -> Result<()> {
         offset += PAGE as u64;
     }
 }
+
+/// The guide's code is a test too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/small-devices.md")]
+struct Guide;
