@@ -49,6 +49,8 @@ mod read;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
+mod inplace;
+#[cfg(feature = "std")]
 mod inspect;
 #[cfg(feature = "std")]
 mod repair;

@@ -17,7 +17,7 @@ pub use place::save;
 use crate::create::Place;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
-use crate::format::{Dtype, Layout, Order, Tuple};
+use crate::format::{Dtype, Layout, MAX_ROWS, Order, Tuple};
 use crate::grow::{Dropped, Growing};
 use crate::open::Spec;
 use crate::options::Options;
@@ -372,15 +372,24 @@ impl Appender {
         if let State::Growing(growing) = &self.state {
             return Ok(growing.row_size());
         }
+        // From here on bytes are laid out in this order: a file that another makes meanwhile must have it too.
+        self.options.order = Some(self.order());
         let spec = self.options.spec().ok_or_else(unknown_dtype);
         spec.and_then(|spec| row_size(&spec)).map_err(|error| self.failed(error))
     }
 
-    /// The bytes of `count` rows, which the file must be able to hold and to count.
+    /// The bytes of `count` rows, which the file must be able to hold and to count. With turns only a look under the lock
+    /// tells what it can: another may have made room.
     fn check_count(&mut self, count: u64, row_size: u64) -> Result<u64> {
+        let rows = count.saturating_add(self.buffered);
         if let State::Growing(growing) = &mut self.state {
             growing.storage().check()?;
-            growing.rows_after(count.saturating_add(self.buffered))?;
+            if !self.options.turns {
+                growing.rows_after(rows)?;
+            }
+        }
+        if rows > MAX_ROWS {
+            return Err(error!(OverLimit, "{rows} rows: a file counts at most {MAX_ROWS} rows"));
         }
         count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))
     }

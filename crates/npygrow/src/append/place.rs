@@ -2,7 +2,7 @@
 
 use super::{Appender, State, unknown_dtype};
 use crate::create::{Creation, Made, Place, Room, Standing, hold, wait};
-use crate::element::Element;
+use crate::element::{self, Element};
 use crate::error::{Result, error};
 use crate::grow::{Dropped, Durability, Growing, Tail, tears};
 use crate::open::{Growth, find};
@@ -117,7 +117,7 @@ impl Appender {
                 _ => Err(error!(Latched, "the file was removed while appenders took turns: open it again")),
             };
         }
-        let found = find(growing.storage(), self.options.header_limit())?;
+        let found = place.find(growing.storage(), self.options.header_limit())?;
         self.options.check(&found.spec)?;
         let dropped = growing.refresh(found, self.options.on_tail)?;
         self.drop_also(dropped);
@@ -127,7 +127,12 @@ impl Appender {
     /// Gives a new file its name; where another appender was faster, appends to that one's file.
     pub(super) fn place_new(&mut self, creation: Creation) -> Result<Range<u64>> {
         let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
-        let replaces = matches!(self.state, State::Pending { replaces: Some(_) });
+        place.check_owner()?;
+        let replaces = self.still_replaces(&place)?;
+        if !replaces {
+            // What was to be replaced became another's; its lock is in the way of looking at it again.
+            self.state = State::Pending { replaces: None };
+        }
         let mut late = match creation.finish(&place, replaces, self.options.durability)? {
             Made::Growing(growing) => return self.made(growing, &place),
             Made::Late(creation) => creation,
@@ -147,6 +152,18 @@ impl Appender {
                 Made::Late(_) => Err(error!(Io, "the file appears and disappears: another program is renaming it")),
             },
         }
+    }
+
+    /// Whether the new file takes the place of the one found before. An empty file that another program filled, or put
+    /// its own in the place of, is no new file any more.
+    fn still_replaces(&self, place: &Place) -> Result<bool> {
+        Ok(match &self.state {
+            State::Pending { replaces: Some(_) } if self.options.mode == Mode::Write => true,
+            State::Pending { replaces: Some(empty) } => {
+                empty.is_empty()? && place.folder.identity(&place.name)? == empty.identity()?
+            }
+            _ => false,
+        })
     }
 
     fn made(&mut self, mut growing: Box<Growing>, place: &Place) -> Result<Range<u64>> {
@@ -183,8 +200,9 @@ impl Appender {
 ///
 /// `Locked` when an appender holds the file; `Io` for the rest.
 pub fn save<T: Element>(path: impl AsRef<Path>, values: &[T]) -> Result<()> {
-    let options = Appender::options().mode(Mode::Write).durability(Durability::Power);
-    let mut appender = options.dtype(T::dtype()).row_shape(T::shape()).open(path)?;
-    appender.append(values)?;
+    // Without a dtype in the options nothing is made before the rows are there.
+    let mut appender = Appender::options().mode(Mode::Write).durability(Durability::Power).open(path)?;
+    appender.define(&T::dtype(), &T::shape())?;
+    appender.append_rows(values.len() as u64, element::bytes_of(values))?;
     appender.close()
 }

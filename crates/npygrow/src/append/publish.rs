@@ -78,21 +78,18 @@ impl Appender {
     }
 
     pub(super) fn publish(&mut self) -> Result<Range<u64>> {
-        match &mut self.state {
-            State::Growing(growing) => {
-                // Whoever takes turns looks at the file in each.
-                if !self.options.turns {
-                    growing.storage().check_owner()?;
-                    growing.check()?;
-                }
-                if self.buffered == 0 {
-                    return Ok(growing.rows()..growing.rows());
-                }
+        if let State::Growing(growing) = &mut self.state {
+            // Whoever takes turns looks at the file in each.
+            if !self.options.turns {
+                growing.storage().check_owner()?;
+                growing.check()?;
             }
-            #[cfg(feature = "std")]
-            State::Pending { .. } if self.options.spec().is_none() => return Ok(0..0),
-            State::Closed => return Ok(0..0),
-            _ => {}
+            if self.buffered == 0 {
+                return Ok(growing.rows()..growing.rows());
+            }
+        }
+        if matches!(self.state, State::Closed) || self.options.spec().is_none() {
+            return Ok(0..0);
         }
         let target = self.start(0, 0)?;
         let published = self.complete(target, 0);

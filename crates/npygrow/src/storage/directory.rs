@@ -1,4 +1,4 @@
-use super::{File, Folder, Hold, Identity, Owner, Storage, Temp, Wait, file, lock, sys};
+use super::{File, Folder, Hold, Identity, Owner, Storage, Temp, Wait, beside, file, lock, sys};
 use crate::error::{Error, ErrorKind, Result, error};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -67,7 +67,7 @@ impl Directory {
 
     /// The one name that temps for `name` have.
     fn temp(&self, name: &OsStr) -> PathBuf {
-        self.at.join(temp_name(name))
+        self.at.join(beside(name, "npygrow"))
     }
 
     /// Lets `make` make a file of the temp's name, once an abandoned one is out of the way.
@@ -122,17 +122,6 @@ impl Directory {
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
-}
-
-/// `.NAME.npygrow`; of a name too long for that, the end.
-fn temp_name(name: &OsStr) -> String {
-    const MAX_BYTES: usize = 255 - ".".len() - ".npygrow".len();
-    let name = name.to_string_lossy();
-    let mut start = name.len().saturating_sub(MAX_BYTES);
-    while !name.is_char_boundary(start) {
-        start += 1;
-    }
-    format!(".{}.npygrow", &name[start..])
 }
 
 /// Removes `path`, unless a fork of this process asks.
@@ -348,7 +337,7 @@ mod tests {
     fn long_names_have_temps_too() {
         let (_real, folder) = folder();
         for name in ["x".repeat(255), "ä".repeat(127), "x".repeat(3) + &"€".repeat(84)] {
-            assert!(temp_name(name.as_ref()).len() <= 255);
+            assert!(beside(name.as_ref(), "npygrow").len() <= 255);
             let mut temp = folder.named_temp(name.as_ref(), false).unwrap();
             assert!(folder.link_noreplace(&mut temp, name.as_ref()).unwrap());
         }

@@ -27,6 +27,8 @@ pub use directory::Directory;
 #[cfg(feature = "std")]
 pub use file::File;
 #[cfg(feature = "std")]
+pub(crate) use folder::beside;
+#[cfg(feature = "std")]
 pub use folder::{Folder, Temp};
 #[cfg(feature = "std")]
 pub(crate) use lock::{Hold, Wait, acquire};

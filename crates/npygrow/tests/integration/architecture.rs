@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["open"],
     &["grow"],
     &["options"],
+    &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
     &["repair"],
