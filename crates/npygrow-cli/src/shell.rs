@@ -65,7 +65,7 @@ fn about(verb: &Command, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, ".PP\n\\fB{}\\fR", literal(usage.trim_start_matches("Usage: ")))?;
     let mut options = Vec::new();
     clap_mangen::Man::new(verb.clone()).render_options_section(&mut options)?;
-    out.write_all(options.strip_prefix(b".SH OPTIONS\n").unwrap_or(&options))?;
+    write!(out, "{}", String::from_utf8_lossy(&options).replace(".SH OPTIONS\n", ""))?;
     examples(verb, out)
 }
 

@@ -1,8 +1,9 @@
 //! Lines of CSV as rows of a dtype: one line, one row.
 
+use super::files::Rows;
 use crate::text::{count, plain, shortened, size};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
-use npygrow::Dtype;
+use npygrow::{Dtype, Order};
 
 /// Limits for a file that asks for rows which no line of text has.
 const MAX_COLUMNS: usize = 1 << 20;
@@ -37,7 +38,8 @@ pub(super) struct Csv {
 
 impl Csv {
     /// An error says why text cannot become such rows.
-    pub(super) fn new(dtype: &Dtype, row_shape: &[u64], has_names: bool) -> Result<Csv, String> {
+    pub(super) fn new(rows: &Rows, has_names: bool) -> Result<Csv, String> {
+        let Rows { dtype, row_shape, order } = rows;
         let mut item = Vec::new();
         collect(&mut item, dtype, "", 0)?;
         let itemsize = usize::try_from(dtype.itemsize()).map_err(|_| too_large())?;
@@ -49,14 +51,15 @@ impl Csv {
         if items == 0 || item.is_empty() {
             return Err("its rows hold no values".into());
         }
-        let mut columns = Vec::with_capacity(items * item.len());
-        for i in 0..items {
-            columns
-                .extend(item.iter().cloned().map(|column| Column { offset: i * itemsize + column.offset, ..column }));
-        }
-        if items > 1 {
-            columns.iter_mut().for_each(|column| column.name.clear());
-        }
+        let at = |i| itemsize * if *order == Order::C { i } else { transposed(i, row_shape, items) };
+        let columns = (0..items).flat_map(|i| {
+            item.iter().map(move |column| Column {
+                name: if items == 1 { column.name.clone() } else { String::new() },
+                offset: at(i) + column.offset,
+                ..column.clone()
+            })
+        });
+        let columns: Vec<_> = columns.collect();
         Ok(Csv {
             line: 0,
             has_names,
@@ -121,6 +124,17 @@ impl Csv {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.cells[start..self.ends[i]]
     }
+}
+
+/// Where item `i` of a row lies whose first axis runs fastest. A line has its items as NumPy prints them: the last axis does.
+fn transposed(i: usize, row_shape: &[u64], items: usize) -> usize {
+    let (mut rest, mut stride, mut at) = (i, items, 0);
+    for axis in row_shape.iter().rev().map(|&axis| axis as usize) {
+        stride /= axis;
+        at += rest % axis * stride;
+        rest /= axis;
+    }
+    at
 }
 
 fn too_large() -> String {
@@ -236,4 +250,143 @@ fn half(value: f64) -> u16 {
     let exponent = ((value.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(-14);
     let mantissa = (value.abs() * 2f64.powi(10 - exponent)).round_ties_even() as u16;
     sign | ((((exponent + 14) as u16) << 10) + mantissa)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn csv(dtype: &str, row_shape: &[u64], order: Order) -> Result<Csv, String> {
+        Csv::new(&Rows { dtype: dtype.parse().unwrap(), row_shape: row_shape.into(), order }, true)
+    }
+
+    #[track_caller]
+    fn check(dtype: &str, line: &str, expected: &[u8]) {
+        let mut rows = Vec::new();
+        csv(dtype, &[], Order::C).unwrap().row(line.as_bytes(), &mut rows).unwrap();
+        assert_eq!(rows, expected, "{dtype}: {line}");
+    }
+
+    #[track_caller]
+    fn refused(dtype: &str, line: &str) {
+        let mut rows = vec![1];
+        let why = csv(dtype, &[], Order::C).unwrap().row(line.as_bytes(), &mut rows).unwrap_err();
+        let found = if line.trim().is_empty() { "nothing".into() } else { format!("`{line}`") };
+        assert_eq!(why, format!("column 1: expected a value of dtype {dtype}, found {found}"));
+        assert_eq!(rows, [1]);
+    }
+
+    #[test]
+    fn numbers() {
+        check("<i2", " -2 ", &[0xfe, 0xff]);
+        check(">i2", "-2", &[0xff, 0xfe]);
+        check("|i1", "-128", &[0x80]);
+        check("<u8", "18446744073709551615", &[0xff; 8]);
+        check("<i8", "-9223372036854775808", &i64::MIN.to_le_bytes());
+        check("|b1", "True", &[1]);
+        check("|b1", "0", &[0]);
+        check("<f4", "+.5e1", &5f32.to_le_bytes());
+        check(">f8", "1e308", &1e308f64.to_be_bytes());
+        check("<f4", "-inf", &f32::NEG_INFINITY.to_le_bytes());
+        check("<f2", "NaN", &[0x00, 0x7e]);
+        check("<c8", "1,-2", &[1f32.to_le_bytes(), (-2f32).to_le_bytes()].concat());
+        for line in ["128", "-129", "1.0", " ", "x", "1_0", "0x1"] {
+            refused("|i1", line);
+        }
+        for (dtype, line) in
+            [("|u1", "-1"), ("<u8", "18446744073709551616"), ("|b1", "2"), ("<f4", "1e39"), ("<f8", "1e309")]
+        {
+            refused(dtype, line);
+        }
+    }
+
+    #[test]
+    fn halves() {
+        for (value, bits) in [
+            (1.0, 0x3c00),
+            (-2.0, 0xc000),
+            (65504.0, 0x7bff),
+            (65519.9, 0x7bff),
+            (6.103_515_625e-5, 0x0400),
+            (5.960_464_477_539_063e-8, 0x0001),
+            (2.980_232_238_769_531_3e-8, 0x0000),
+            (2.98e-8, 0x0000),
+            (2.981e-8, 0x0001),
+            (1.000_488_281_25, 0x3c00),
+            (1.001_464_843_75, 0x3c02),
+            (1.9999, 0x4000),
+            (-0.0, 0x8000),
+        ] {
+            assert_eq!(half(value), bits, "{value}");
+        }
+        refused("<f2", "65520");
+    }
+
+    #[test]
+    fn strings() {
+        check("|S3", "\"a,\"", b"a,\0");
+        check("<U2", "é", &[0xe9, 0, 0, 0, 0, 0, 0, 0]);
+        check(">U1", "é", &[0, 0, 0, 0xe9]);
+        refused("|S3", "four");
+        refused("<U2", "two");
+    }
+
+    #[test]
+    fn cells() {
+        let mut three = csv("|u1", &[3], Order::C).unwrap();
+        let mut rows = Vec::new();
+        let mut row = |line: &str| three.row(line.as_bytes(), &mut rows);
+        assert_eq!(row("1,2,3"), Ok(()));
+        assert_eq!(row("4,5").unwrap_err(), "expected 3 columns, found 2");
+        assert_eq!(row("4,5,6,7,8").unwrap_err(), "expected 3 columns, found more");
+        assert_eq!(row("4,\"5,6").unwrap_err(), "a quote is not closed on this line");
+        assert_eq!(row("4,5,").unwrap_err(), "column 3: expected a value of dtype |u1, found nothing");
+        assert_eq!(row("4,\"5\",6"), Ok(()));
+        assert_eq!(rows, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_line_has_the_last_axis_run_fastest_in_either_order() {
+        for (order, expected) in [(Order::C, [1, 2, 3, 4, 5, 6]), (Order::F, [1, 4, 2, 5, 3, 6])] {
+            let mut rows = Vec::new();
+            csv("|u1", &[2, 3], order).unwrap().row(b"1,2,3,4,5,6", &mut rows).unwrap();
+            assert_eq!(rows, expected, "{order}");
+        }
+    }
+
+    #[test]
+    fn columns_by_name() {
+        let dtype = "[('t', '<u2'), ('', '|V1'), ('xy', '|u1', (2,)), ('in', [('z', '<c8')])]";
+        let expected = "expected the columns t, xy[0], xy[1], in.z.real, in.z.imag, in any order, found ";
+        for line in ["t,xy[0],xy[1],in.z.real", "t,t,xy[0],xy[1],in.z.real", "t,xy[0],xy[1],in.z.real,in.z.imag,more"] {
+            let why = csv(dtype, &[], Order::C).unwrap().names(line.as_bytes()).unwrap_err();
+            assert_eq!(why, format!("{expected}{}", line.replace(',', ", ")));
+        }
+        let mut records = csv(dtype, &[], Order::C).unwrap();
+        records.names(b"in.z.imag, xy[1] ,t,in.z.real,xy[0]").unwrap();
+        let mut rows = Vec::new();
+        records.row(b"0,2,3,0,1", &mut rows).unwrap();
+        assert_eq!(rows, [&[3, 0, 0, 1, 2][..], &[0; 8]].concat());
+        let why = records.row(b"0,2,x,0,1", &mut rows).unwrap_err();
+        assert_eq!(why, "column 3 (t): expected a value of dtype <u2, found `x`");
+
+        let mut plain = csv("|u1", &[2], Order::C).unwrap();
+        assert_eq!(plain.names(b"whatever"), Ok(()));
+    }
+
+    #[test]
+    fn rows_that_no_text_has() {
+        let why = |dtype: &str, row_shape: &[u64]| csv(dtype, row_shape, Order::C).err().unwrap();
+        let large = "its rows are larger than lines of text can be: 1048576 values, 64.0 MiB";
+        assert_eq!(why("|u1", &[1 << 20, 2]), large);
+        assert_eq!(why("|u1", &[u64::MAX, 2]), large);
+        assert_eq!(why("|S2000000000", &[]), large);
+        assert_eq!(why("[('a', '|u1', (2000000000,))]", &[]), large);
+        assert_eq!(why("[('a', [('', '|V1')], (2000000000,))]", &[]), large);
+        assert_eq!(why("|u1", &[0]), "its rows hold no values");
+        for dtype in ["<M8[s]", "|V3", "<f16", "<c32"] {
+            assert_eq!(why(dtype, &[]), format!("text cannot become values of dtype {dtype}"));
+        }
+    }
 }

@@ -76,7 +76,7 @@ impl Append {
     /// Refuses what is for standard input.
     fn alone(&self) -> Result<()> {
         if self.inputs.iter().any(|path| path.as_os_str() == STDIN) {
-            return Err(mismatch("- is raw rows, or lines with --csv: it does not go together with .npy files"));
+            return Err(mismatch("standard input cannot go together with .npy files: append the one, then the others"));
         }
         if self.dtype.is_some() || self.row_shape.is_some() {
             return Err(mismatch("--dtype and --row-shape are for - and --csv: .npy files say what their rows are"));

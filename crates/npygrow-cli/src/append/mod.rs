@@ -27,9 +27,13 @@ Examples:
   npy append table.npy table.csv --csv --header --dtype '<f4' --row-shape 3
 
 Files in .npy are appended all or none. From - (standard input) and from CSV rows
-are published as they come: whenever the input pauses, and every second, so that
-readers follow. A CSV line that is no row is named and left out. A complex number
-takes two columns, a field of several values one for each: xyz[0], xyz[1].
+are published as they come, so that readers follow: when the input pauses, when
+--buffering bytes wait, and every second. A CSV line that is no row is named and
+left out. A complex number takes two columns, a field of several values one for
+each: xyz[0], xyz[1].
+
+Rows survive the end of npy (--durability process), also a power cut but perhaps
+for the last ones (ordered), or every published row does (power).
 
 Exit status: 0 done; 2 failure, also when lines or a torn last row were left out.";
 
@@ -53,24 +57,24 @@ pub(crate) struct Append {
     #[arg(long, requires = "csv")]
     header: bool,
 
-    /// The dtype of a new file, or the one that OUT must have
+    /// The dtype of a new file, or that OUT must have
     #[arg(long)]
     dtype: Option<Dtype>,
 
-    /// The shape of a row of a new file, or the one that OUT must have: 3 or 2,3
+    /// The same for the shape of a row: 3, or 2,3
     #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
     row_shape: Option<Vec<u64>>,
 
-    /// What rows survive: a kill, a power cut as a valid beginning, a power cut
+    /// What published rows survive
     #[arg(long, value_name = "process|ordered|power", hide_possible_values = true, default_value = "process")]
     #[arg(value_parser = PossibleValuesParser::new(["process", "ordered", "power"]).map(durability))]
     durability: Durability,
 
-    /// Publish when so many bytes are full, if the input does not pause before
+    /// Publish when so many bytes wait
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     buffering: usize,
 
-    /// Hold the lock only while writing, so that several can append
+    /// Hold the lock only while writing: several can append
     #[arg(long)]
     turns: bool,
 

@@ -40,7 +40,7 @@ impl Append {
     /// Appends what comes, as it comes.
     pub(super) fn stream(&self, done: &mut Done, err: &mut dyn Write) -> Result<(), Failures> {
         let (inputs, rows) = self.inputs()?;
-        let options = self.options().dtype(rows.dtype).row_shape(rows.row_shape);
+        let options = self.options().dtype(rows.dtype).row_shape(rows.row_shape).order(rows.order);
         let mut appender = options.open(&self.output).map_err(|error| self.failed(error))?;
         let mut failures = Vec::new();
         for (path, input, source) in inputs {
@@ -88,22 +88,21 @@ impl Append {
     /// What is asked for, else what OUT has.
     fn rows(&self) -> Result<Rows> {
         let known = self.known()?;
-        let dtype = self.dtype.as_ref().or(known.as_ref().map(|known| &known.dtype)).cloned();
-        let dtype = dtype.ok_or_else(|| {
+        let order = known.as_ref().map_or(Order::C, |known| known.order);
+        let (dtype, row_shape) = known.map(|known| (known.dtype, known.row_shape)).unzip();
+        let dtype = self.dtype.clone().or(dtype).ok_or_else(|| {
             mismatch(
                 "there is no such file yet: a new one needs --dtype, and --row-shape where a row is several values",
             )
         })?;
-        let row_shape = self.row_shape.clone().or(known.map(|known| known.row_shape)).unwrap_or_default();
-        Ok(Rows { dtype, row_shape, order: Order::C })
+        Ok(Rows { dtype, row_shape: self.row_shape.clone().or(row_shape).unwrap_or_default(), order })
     }
 
     fn source(&self, rows: &Rows) -> Result<Source> {
-        let Rows { dtype, row_shape, .. } = rows;
         if self.csv {
-            return Ok(Source::Csv(Csv::new(dtype, row_shape, self.header).map_err(mismatch)?.into()));
+            return Ok(Source::Csv(Csv::new(rows, self.header).map_err(mismatch)?.into()));
         }
-        match usize::try_from(Layout::new(0, dtype, row_shape)?.row_size) {
+        match usize::try_from(Layout::new(0, &rows.dtype, &rows.row_shape)?.row_size) {
             Ok(row_size @ 1..) => Ok(Source::Raw { row_size }),
             _ => Err(mismatch("its rows hold no bytes")),
         }
@@ -146,11 +145,11 @@ impl Feed<'_> {
                     blocks.recv().ok()
                 }
             };
-            let is_end = block.is_none();
+            let (is_end, old) = (block.is_none(), bytes.len());
             bytes.extend(block.transpose().map_err(|error| Error::io("cannot read", &error))?.unwrap_or_default());
             let used = match &mut source {
                 Source::Raw { row_size } => self.raw(&bytes, *row_size, is_end)?,
-                Source::Csv(csv) => self.csv(&bytes, csv, is_end)?,
+                Source::Csv(csv) => self.csv(&bytes, old, csv, is_end)?,
             };
             if is_end {
                 return Ok(());
@@ -176,10 +175,11 @@ impl Feed<'_> {
         Ok(whole)
     }
 
-    /// Appends the whole lines of `bytes`, and says how many bytes that were. The last one may lack its end.
-    fn csv(&mut self, bytes: &[u8], csv: &mut Csv, is_end: bool) -> Result<usize> {
-        let newline = bytes.iter().rposition(|&byte| byte == b'\n');
-        let whole = if is_end { bytes.len() } else { newline.map_or(0, |last| last + 1) };
+    /// Appends the whole lines of `bytes`, and says how many bytes that were. The last one may lack its end; the first `old`
+    /// bytes hold none.
+    fn csv(&mut self, bytes: &[u8], old: usize, csv: &mut Csv, is_end: bool) -> Result<usize> {
+        let newline = bytes[old..].iter().rposition(|&byte| byte == b'\n');
+        let whole = if is_end { bytes.len() } else { newline.map_or(0, |last| old + last + 1) };
         let (mut rows, mut count) = (Vec::new(), 0);
         for line in bytes[..whole].split_inclusive(|&byte| byte == b'\n') {
             csv.line += 1;
