@@ -103,7 +103,7 @@ order   C, the first axis grows
 rows    2, 24 bytes each
 header  74 bytes, version 1.0, no room to grow
 health  clean
-call    ensure_appendable(path)  in Python or Rust, makes room to grow
+call    npy ensure-appendable tight.npy  makes room to grow
 ";
     folder.check(&["info", "--check", "tight.npy"], 0, expected, "");
 
