@@ -167,9 +167,9 @@ impl Growing {
         self.at.layout.row_size
     }
 
-    /// Whether this process may write: not in a fork.
-    pub(crate) fn is_owner(&self) -> bool {
-        self.storage.check_owner().is_ok()
+    /// Refuses in a forked child.
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        self.storage.check_owner()
     }
 
     pub(crate) fn storage(&mut self) -> &mut Latched {
