@@ -177,6 +177,10 @@ impl Storage for File {
         sys::unlock(&self.file).map_err(self.fail("cannot unlock"))
     }
 
+    fn is_deleted(&self) -> Result<bool> {
+        self.file.metadata().map(|metadata| sys::is_deleted(&metadata)).map_err(self.fail("cannot look at"))
+    }
+
     fn identity(&self) -> Result<Option<Identity>> {
         Ok(self.identity)
     }
