@@ -167,9 +167,9 @@ impl Growing {
         self.at.layout.row_size
     }
 
-    /// Whether this process may write: not in a fork.
-    pub(crate) fn is_owner(&self) -> bool {
-        self.storage.check_owner().is_ok()
+    /// Refuses in a forked child.
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        self.storage.check_owner()
     }
 
     pub(crate) fn storage(&mut self) -> &mut Latched {
@@ -213,19 +213,20 @@ impl Growing {
         if size >= LARGE || self.unchecked >= SMALL_APPENDS { self.check() } else { self.storage.check() }
     }
 
-    /// Refuses, for good, when the size or the header is not as this handle left it.
+    /// Refuses, for good, when the size or the header is not as this handle left it, or the file is deleted.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.storage.check()?;
         self.unchecked = 0;
         let size = self.storage.len()?;
         let got = self.storage.read_up_to(0, &mut self.seen)?;
-        if size == self.at.end && self.seen[..got] == self.at.header {
-            return Ok(());
-        }
-        let what = if size == self.at.end {
-            String::from("its header was rewritten")
-        } else {
+        let what = if size != self.at.end {
             alloc::format!("it should be {} bytes long and is {size}", self.at.end)
+        } else if self.seen[..got] != self.at.header {
+            String::from("its header was rewritten")
+        } else if self.storage.is_deleted()? {
+            String::from("it was deleted, or replaced by another, and its rows with it")
+        } else {
+            return Ok(());
         };
         Err(self.storage.latch(alloc::format!("another program changed the file under this appender: {what}")))
     }

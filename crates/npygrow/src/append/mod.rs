@@ -381,6 +381,7 @@ impl Appender {
     /// The bytes of `count` rows, which the file must be able to hold and to count. With turns only a look under the lock
     /// tells what it can: another may have made room.
     fn check_count(&mut self, count: u64, row_size: u64) -> Result<u64> {
+        self.check_owner()?;
         let rows = count.saturating_add(self.buffered);
         if let State::Growing(growing) = &mut self.state {
             growing.storage().check()?;

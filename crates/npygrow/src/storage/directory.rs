@@ -27,7 +27,8 @@ impl Directory {
     /// A missing folder, and a path that is a folder, are errors.
     pub fn resolve(path: &Path) -> Result<(Self, OsString)> {
         if path.as_os_str().is_empty() {
-            return Err(error!(Io, "expected the path of a file, found an empty one"));
+            let text = "expected the path of a file, found an empty one";
+            return Err(Error::of_kind(io::ErrorKind::NotFound, text));
         }
         let mut path = path.to_path_buf();
         for _ in 0..MAX_SYMLINKS {
@@ -43,7 +44,8 @@ impl Directory {
     fn split(path: &Path) -> Result<(Self, OsString)> {
         let folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|byte| is_separator(char::from(*byte)));
         let Some(name) = path.file_name().filter(|_| !folder) else {
-            return Err(error!(Io, "expected the path of a file, found the path of a folder"));
+            let text = "expected the path of a file, found the path of a folder";
+            return Err(Error::of_kind(io::ErrorKind::IsADirectory, text));
         };
         let shown = parent(path);
         match fs::metadata(path) {
@@ -373,7 +375,7 @@ mod tests {
         assert_eq!(error(Path::new("")), "expected the path of a file, found an empty one");
         assert_eq!(error(Path::new("new/")), "new/: expected the path of a file, found the path of a folder");
         assert_eq!(error(Path::new("..")), "..: expected the path of a file, found the path of a folder");
-        assert!(error(real.path()).starts_with(&format!("{shown}: expected a regular file, found a folder: ")));
+        assert_eq!(error(real.path()), format!("{shown}: expected a regular file, found a folder"));
         let text = format!("{shown}/x/y.npy: no folder {shown}/x: make it first: No such file or directory");
         assert!(error(&real.path().join("x/y.npy")).starts_with(&text));
         assert!(error(&real.path().join(NAME).join("y")).contains("cannot look up: Not a directory"));

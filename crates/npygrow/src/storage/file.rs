@@ -94,7 +94,7 @@ impl File {
 /// The error for `found`, which is no regular file.
 pub(super) fn irregular(found: &Metadata) -> Error {
     let kind = if found.is_dir() { io::ErrorKind::IsADirectory } else { io::ErrorKind::InvalidInput };
-    Error::io(format!("expected a regular file, found {}", sys::kind(found.file_type())), &kind.into())
+    Error::of_kind(kind, format!("expected a regular file, found {}", sys::kind(found.file_type())))
 }
 
 impl Storage for File {
@@ -180,6 +180,10 @@ impl Storage for File {
         self.locked = false;
         self.identity.into_iter().for_each(lock::leave);
         sys::unlock(&self.file).map_err(self.fail("cannot unlock"))
+    }
+
+    fn is_deleted(&self) -> Result<bool> {
+        self.file.metadata().map(|metadata| sys::is_deleted(&metadata)).map_err(self.fail("cannot look at"))
     }
 
     fn identity(&self) -> Result<Option<Identity>> {
@@ -299,8 +303,8 @@ mod tests {
         for (path, kind) in cases {
             for write in [false, true] {
                 let error = File::open(path, write).err().unwrap();
-                let text = format!("{}: expected a regular file, found a {kind}: ", path.display());
-                assert!(error.to_string().starts_with(&text), "{error}");
+                let text = format!("{}: expected a regular file, found a {kind}", path.display());
+                assert_eq!(error.to_string(), text);
             }
         }
         // As when it is put there between the look and the opening.

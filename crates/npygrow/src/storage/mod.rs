@@ -156,6 +156,11 @@ pub trait Storage: Any + Send {
         Ok(())
     }
 
+    /// Whether no name leads here any more, so that what is written goes with this handle.
+    fn is_deleted(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Which file this is, where there can be several handles on one.
     fn identity(&self) -> Result<Option<Identity>> {
         Ok(None)
