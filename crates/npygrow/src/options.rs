@@ -2,8 +2,9 @@
 
 use crate::error::{Result, error};
 use crate::format::{Dtype, MAX_HEADER_SIZE, Order, Tuple};
-use crate::grow::{Durability, OnTail};
+use crate::grow::Durability;
 use crate::open::Spec;
+use crate::tail::OnTail;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -126,6 +127,11 @@ impl Options {
 
     pub(crate) fn header_limit(&self) -> u64 {
         self.max_header_size.unwrap_or(MAX_HEADER_SIZE)
+    }
+
+    /// Whether the options say all of what the rows are.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.dtype.is_some() && self.row_shape.is_some()
     }
 
     /// What the rows are, as far as the options say all of it.

@@ -3,10 +3,11 @@
 use crate::create::{Place, Room, missing, wait};
 use crate::error::{Result, error};
 use crate::format::{Growable, Layout, MAX_HEADER_SIZE, MAX_ROWS, plain_header};
-use crate::grow::{Durability, no_room, sequence, tears};
+use crate::grow::{Durability, no_room, tears};
 use crate::open::{Found, Growth, Health, truncated};
 use crate::options::Options;
 use crate::storage::{BLOCK, Folder, Hold, Latched, Storage};
+use crate::tail::sequence;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;

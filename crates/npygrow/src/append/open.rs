@@ -5,12 +5,13 @@ use super::{Appender, State, unknown_dtype};
 use crate::create::{hold, wait};
 use crate::error::{Result, error};
 use crate::format::Order;
-use crate::grow::{Dropped, Growing};
+use crate::grow::Growing;
 use crate::open::{Spec, find};
 use crate::options::{Mode, Options};
 use crate::storage::Storage;
 #[cfg(feature = "std")]
 use crate::storage::acquire;
+use crate::tail::Dropped;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

@@ -4,10 +4,11 @@ use super::{Appender, State, unknown_dtype};
 use crate::create::{Creation, Made, Place, Room, Standing, hold, wait};
 use crate::element::{self, Element};
 use crate::error::{Result, error};
-use crate::grow::{Dropped, Durability, Growing, Tail, tears};
+use crate::grow::{Durability, Growing, tears};
 use crate::open::{Growth, find};
 use crate::options::{Mode, Options};
 use crate::storage::{Folder, Hold, Storage as _, acquire};
+use crate::tail::{Dropped, Tail};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -51,7 +52,7 @@ impl Appender {
         let mut this = Appender::new(options, State::Pending { replaces: None }, Dropped::default());
         this.place = Some(place);
         this.stand(standing)?;
-        if this.options.spec().is_some() && matches!(this.state, State::Pending { .. }) && !keeps_old {
+        if this.options.is_settled() && matches!(this.state, State::Pending { .. }) && !keeps_old {
             let target = this.start(0, 0)?;
             this.complete(target, 0)?;
         }

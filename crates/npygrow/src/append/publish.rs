@@ -5,9 +5,9 @@ use super::{Appender, State};
 #[cfg(feature = "std")]
 use crate::create::{Creation, Place};
 use crate::error::{Result, count, error};
-use crate::grow::Dropped;
 use crate::open::Spec;
 use crate::storage::Storage as _;
+use crate::tail::Dropped;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -88,7 +88,7 @@ impl Appender {
                 return Ok(growing.rows()..growing.rows());
             }
         }
-        if matches!(self.state, State::Closed) || self.options.spec().is_none() {
+        if matches!(self.state, State::Closed) || !self.options.is_settled() {
             return Ok(0..0);
         }
         let target = self.start(0, 0)?;
@@ -133,14 +133,14 @@ impl Appender {
         }
     }
 
-    /// The last publish. Not in a forked child, where the rows are the parent's to publish, and not where an earlier
-    /// failure was told and nothing is buffered.
+    /// The last publish. Not in a forked child, where the rows are the parent's to publish; not where an earlier failure
+    /// was told and nothing is buffered; and no file is made, or replaced, for want of rows.
     pub(super) fn finish(&mut self) -> Result<()> {
         let ours = self.check_owner().is_ok();
         let untold = match &mut self.state {
             State::Growing(growing) => self.buffered > 0 || growing.storage().check().is_ok(),
             #[cfg(feature = "std")]
-            State::Pending { .. } => true,
+            State::Pending { .. } => self.buffered > 0,
             State::Closed => false,
         };
         let published = if ours && untold { self.publish().map(drop) } else { Ok(()) };

@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["format", "storage"],
     &["element"],
     &["open"],
+    &["tail"],
     &["grow"],
     &["options"],
     &["inplace"],
