@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 from npygrow import NpyAppendArray, ensure_appendable, is_appendable, needs_recovery, recover
-from support import holds, npy, same, skip
+from support import holds, npy, same
 
 
 def fortran(order):
@@ -21,10 +21,7 @@ def test_making_a_file_appendable(path, order, inplace):
     given = np.arange(3 * 1000 * 7, dtype="u8").reshape((-1, 3, 7) if order == "C" else (7, 3, -1), order=order)
     path.write_bytes(npy(given))
     assert not is_appendable(path)
-    try:
-        assert ensure_appendable(path, inplace=inplace)
-    except NotImplementedError:
-        skip("ensure_appendable(inplace=True) is not there yet")
+    assert ensure_appendable(path, inplace=inplace)
     assert is_appendable(path)
     same(np.load(path), given)
     assert ensure_appendable(path), "also when there is nothing to do"

@@ -362,6 +362,10 @@ impl Storage for FaultyStorage {
         self.inner.unlock()
     }
 
+    fn is_deleted(&self) -> Result<bool> {
+        self.inner.is_deleted()
+    }
+
     fn identity(&self) -> Result<Option<Identity>> {
         self.inner.identity()
     }

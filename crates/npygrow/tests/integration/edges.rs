@@ -1,10 +1,13 @@
 //! Where two things meet: a file changed by others at a bad moment, a batch that goes on after its failure, numbers at
 //! their ends.
 
-use crate::support::{Disk, NAME, fails, names, no_room, on_disk, ours, u32s, values};
-use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable};
+use crate::support::{Disk, NAME, fails, names, no_room, numpy, on_disk, ours, u32s, values};
+use npygrow::storage::{Memory, Storage};
+use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable, is_appendable, save};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 #[test]
 fn a_batch_that_failed_counts_nothing() {
@@ -118,4 +121,100 @@ fn takers_of_turns_see_that_room_was_made() {
     assert!(error.to_string().ends_with("call ensure_appendable(path)"), "{error}");
     assert!(ensure_appendable(&path, Room::Auto, MAX_HEADER_SIZE).unwrap());
     assert_eq!(appender.append_rows(1, &[]).unwrap(), Some(99_999_999..100_000_000));
+}
+
+/// A storage that a second handle has locked.
+struct Held(Memory);
+
+impl Storage for Held {
+    fn len(&self) -> npygrow::Result<u64> {
+        self.0.len()
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> npygrow::Result<usize> {
+        self.0.read_at(offset, buf)
+    }
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> npygrow::Result<usize> {
+        self.0.write_at(offset, bytes)
+    }
+    fn commit_at(&mut self, offset: u64, bytes: &[u8], durable: bool) -> npygrow::Result<()> {
+        self.0.commit_at(offset, bytes, durable)
+    }
+    fn set_len(&mut self, len: u64) -> npygrow::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync(&mut self) -> npygrow::Result<()> {
+        self.0.sync()
+    }
+    fn try_lock(&mut self) -> npygrow::Result<bool> {
+        Ok(false)
+    }
+}
+
+#[test]
+fn a_callers_own_storage_is_locked_and_looked_at_before_it_is_changed() {
+    let error = |result: npygrow::Result<Appender>| result.map(drop).unwrap_err().to_string();
+    let held = u32s().on(Box::new(Held(Memory::new())));
+    assert!(error(held).starts_with("locked by another appender"));
+    for options in [u32s().turns(true), u32s().mode(Mode::Write), u32s().mode(Mode::New)] {
+        let text = "a caller's own storage is continued, by one appender: expected neither turns nor a mode";
+        assert_eq!(error(options.on(Box::new(Memory::new()))), text);
+    }
+    // With a tail, which opening cuts: not for options that do not fit.
+    let disk = Disk::new(Some(&[ours(&[1]), vec![0; 3]].concat()));
+    let before = disk.bytes();
+    let storage = disk.folder().open(NAME.as_ref(), true).unwrap().unwrap();
+    assert!(error(Options::default().dtype("<f8".parse().unwrap()).on(storage)).contains("expected a file with dtype"));
+    assert_eq!(disk.bytes(), before);
+    // The storage gives its lock back with the appender.
+    let storage = disk.folder().open(NAME.as_ref(), true).unwrap().unwrap();
+    let first = u32s().on(storage).unwrap();
+    let storage = disk.folder().open(NAME.as_ref(), true).unwrap().unwrap();
+    assert!(error(u32s().on(storage)).contains("this very process"));
+    drop(first);
+    u32s().on(disk.folder().open(NAME.as_ref(), true).unwrap().unwrap()).unwrap();
+}
+
+#[test]
+fn a_saved_file_is_whole_or_not_there() {
+    let (_folder, path) = on_disk();
+    let saved = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let seen = scope.spawn(|| {
+            let mut seen = Vec::new();
+            while !saved.load(Ordering::Relaxed) {
+                seen.extend(Reader::open(&path).map(|reader| reader.len()));
+            }
+            seen
+        });
+        for _ in 0..20 {
+            save(&path, &[1_u32, 2, 3]).unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+        saved.store(true, Ordering::Relaxed);
+        assert!(seen.join().unwrap().iter().all(|&rows| rows == 3));
+    });
+    save(&path, &[[0_u8; 0]; 2]).unwrap();
+    assert_eq!(Reader::open(&path).unwrap().shape(), [2, 0]);
+}
+
+#[test]
+fn appendable_is_what_opens() {
+    let (_folder, path) = on_disk();
+    let tail = |file: Vec<u8>| [file, vec![0; 5]].concat();
+    let whole = ours(&[1]);
+    let cut = whole[..whole.len() - 1].to_vec();
+    let sequence = [whole.clone(), whole.clone()].concat();
+    for (file, expected) in [
+        (whole.clone(), true),
+        (tail(whole), true),
+        (numpy(&[1]), true),
+        (tail(numpy(&[1])), false),
+        (no_room(&[1]), false),
+        (cut, false),
+        (sequence, false),
+    ] {
+        fs::write(&path, file).unwrap();
+        assert_eq!(is_appendable(&path, MAX_HEADER_SIZE).unwrap(), expected);
+        assert_eq!(Appender::open(&path).is_ok(), expected);
+    }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod power;
 mod support;
 
 mod adopt;
@@ -11,6 +12,7 @@ mod create;
 mod edges;
 mod faults;
 mod headers;
+mod inplace;
 mod locks;
 mod model;
 #[cfg(feature = "ndarray")]

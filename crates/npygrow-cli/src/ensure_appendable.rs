@@ -1,0 +1,52 @@
+//! `npy ensure-appendable`: makes room in headers for a growing count.
+
+use crate::input::Input;
+use crate::text::{GOOD, paint};
+use npygrow::{Room, ensure_appendable};
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::Path;
+
+const EXAMPLES: &str = "\
+Examples:
+  npy ensure-appendable *.npy
+  npy ensure-appendable --fast huge.npy    share its blocks, where the disk can
+
+A file that lacks room is replaced by one that has it: a copy, written beside it
+first, so that a crash leaves the old file or the new one. Files of 256 MiB and
+more share their blocks with the old one where the file system can (XFS, btrfs):
+nothing is copied then, and the header grows by 4096 bytes.
+
+Exit status: 0 done, also when there was nothing to do; 2 failure.";
+
+/// Make room in headers, so that rows can be appended
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EnsureAppendable {
+    #[command(flatten)]
+    input: Input,
+
+    /// Share blocks also for small files, where the file system can
+    #[arg(long, conflicts_with = "compact")]
+    fast: bool,
+
+    /// Copy also large files: the header stays as short as can be
+    #[arg(long)]
+    compact: bool,
+}
+
+impl EnsureAppendable {
+    pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
+        let room = match (self.fast, self.compact) {
+            (true, _) => Room::Fast,
+            (_, true) => Room::Compact,
+            _ => Room::Auto,
+        };
+        let make_room = |path: &Path, max_header_size| ensure_appendable(path, room, max_header_size);
+        self.input.each(out, err, make_room, words, |rewritten| json!({ "rewritten": rewritten }))
+    }
+}
+
+fn words(&rewritten: &bool) -> String {
+    if rewritten { paint(GOOD, "has room to grow now") } else { "has room to grow, nothing to do".into() }
+}
