@@ -149,9 +149,9 @@ impl Disk {
         let (empty, mut hasher) = (Content::default(), DefaultHasher::new());
         let mut image = Image::new();
         for (name, file) in self.names.pick(choose) {
-            name.hash(&mut hasher);
+            (name, file).hash(&mut hasher);
             let content = self.files.get(*file).unwrap_or(&empty);
-            image.insert(name.clone(), content.cut(choose, &mut hasher));
+            image.insert(name.clone(), (*file, content.cut(choose, &mut hasher)));
         }
         (image, hasher.finish())
     }

@@ -24,8 +24,8 @@ const PIECE: usize = 1024;
 /// Which file has which name.
 type Names = BTreeMap<OsString, usize>;
 
-/// The files of a folder, by name.
-pub type Image = BTreeMap<OsString, Vec<u8>>;
+/// The files of a folder, by name: the number, which a file keeps when the power comes back, and the bytes.
+pub type Image = BTreeMap<OsString, (usize, Vec<u8>)>;
 
 /// Something that changed a file, or made changes durable.
 #[derive(Clone, Debug)]
@@ -67,16 +67,16 @@ pub enum Event {
 #[derive(Default)]
 struct Log {
     events: Vec<Event>,
-    /// The identities of the files, in the order of their numbers.
-    files: Vec<Identity>,
+    /// The identities of the files, in the order of their numbers; some numbers are of files that a cut took away.
+    files: Vec<Option<Identity>>,
     names: Names,
 }
 
 impl Log {
     fn number(&mut self, identity: Identity) -> usize {
-        let known = self.files.iter().position(|file| *file == identity);
+        let known = self.files.iter().position(|file| *file == Some(identity));
         known.unwrap_or_else(|| {
-            self.files.push(identity);
+            self.files.push(Some(identity));
             self.files.len() - 1
         })
     }
@@ -93,13 +93,16 @@ impl PowerFolder {
     #[must_use]
     pub fn new(image: &Image) -> Self {
         let this = PowerFolder { inner: SharedFolder::default(), log: Arc::default() };
-        for (name, bytes) in image {
+        for (name, (file, bytes)) in image {
             this.inner.put(&name.to_string_lossy(), bytes);
+            let mut log = this.log();
+            let files = log.files.len().max(file + 1);
+            log.files.resize(files, None);
+            log.files[*file] = this.inner.identity(name).ok().flatten();
         }
         this.note_names();
-        let names = this.log().names.clone();
-        let files = names.into_iter().flat_map(|(name, file)| {
-            [Event::Write { file, offset: 0, bytes: image[&name].clone() }, Event::Sync { file }]
+        let files = image.values().flat_map(|(file, bytes)| {
+            [Event::Write { file: *file, offset: 0, bytes: bytes.clone() }, Event::Sync { file: *file }]
         });
         this.log().events.extend(files.chain([Event::SyncNames]));
         this
@@ -108,8 +111,9 @@ impl PowerFolder {
     /// The files as they are now.
     #[must_use]
     pub fn image(&self) -> Image {
-        let names = self.inner.names();
-        names.into_iter().filter_map(|name| Some((name.clone().into(), self.inner.get(&name)?))).collect()
+        self.note_names();
+        let bytes = |name: &OsString| self.inner.get(&name.to_string_lossy()).unwrap_or_default();
+        self.log().names.iter().map(|(name, file)| (name.clone(), (*file, bytes(name)))).collect()
     }
 
     /// What happened so far, from an empty disk on.

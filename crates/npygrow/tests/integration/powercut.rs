@@ -81,6 +81,7 @@ fn sweep_all(durability: Durability) {
     let told =
         format!("{distinct} distinct states at {points} points, {again} after a second cut, all there are at {whole}");
     println!("power cuts, {durability:?}: {told}, {} wrong; {}", total.wrong, said(states, seed));
+    assert!(distinct > points, "only {told}");
     let first = total.first.join("\n");
     assert!(
         first.is_empty(),
@@ -99,7 +100,7 @@ fn said(states: usize, seed: u64) -> impl Display {
 }
 
 fn run(scenario: &Scenario, durability: Durability) -> Run {
-    let file = scenario.file.iter().map(|bytes| (NAME.into(), bytes.clone()));
+    let file = scenario.file.iter().map(|bytes| (NAME.into(), (0, bytes.clone())));
     let mut run = Run::new(&file.collect(), scenario.state.clone(), durability);
     (scenario.run)(&mut run);
     run

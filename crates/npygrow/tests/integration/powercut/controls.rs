@@ -25,7 +25,7 @@ const BATCH: usize = 860;
 /// Appends three times by `protocol` what is acknowledged with `promise`, and gives the run that did.
 fn append(protocol: &[Act], promise: Promise, durability: Durability) -> Run {
     let mut rows = vec![[1, 2, 3]];
-    let image = [(NAME.into(), ours(&rows))].into();
+    let image = [(NAME.into(), (0, ours(&rows)))].into();
     let mut run = Run::new(&image, State::Rows(bytes_of(&rows)), durability);
     let mut file = run.folder.open(NAME.as_ref(), true).unwrap().unwrap();
     for _ in 0..3 {

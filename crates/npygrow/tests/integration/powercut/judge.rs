@@ -3,7 +3,7 @@
 use crate::support::NAME;
 use npygrow::storage::Folder;
 use npygrow::{
-    Appender, Durability, Health, MAX_HEADER_SIZE, Options, RecoverOptions, Report, Result, Room, Tail,
+    Appender, Durability, ErrorKind, Health, MAX_HEADER_SIZE, Options, RecoverOptions, Report, Result, Room, Tail,
     ensure_appendable_in, inspect_in, recover_in,
 };
 use npygrow_testkit::powercut::{Image, PowerFolder};
@@ -24,11 +24,24 @@ pub(crate) enum State {
     Rows(Vec<u8>),
     /// The whole rows that are left of more.
     Broken(Vec<u8>),
+    /// These rows, half moved in place: every reader refuses them until the move is finished.
+    Moving(Vec<u8>),
 }
 
 impl State {
     fn rows(&self) -> &[u8] {
-        if let State::Rows(rows) | State::Broken(rows) = self { rows } else { &[] }
+        match self {
+            State::Rows(rows) | State::Broken(rows) | State::Moving(rows) => rows,
+            State::Missing | State::Empty | State::Unreadable => &[],
+        }
+    }
+
+    fn is_moving(&self) -> bool {
+        matches!(self, State::Moving(_))
+    }
+
+    fn has_rows(&self) -> bool {
+        !matches!(self, State::Missing | State::Empty | State::Unreadable)
     }
 
     /// Its kind and its length: what a failure shows.
@@ -36,6 +49,7 @@ impl State {
         match self {
             State::Rows(rows) => format!("{} rows", rows.len() / ROW),
             State::Broken(rows) => format!("{} rows left", rows.len() / ROW),
+            State::Moving(rows) => format!("{} rows half moved", rows.len() / ROW),
             other => format!("{other:?}"),
         }
     }
@@ -190,8 +204,7 @@ impl Run {
         let floor = self.steps.iter().rposition(|step| step.durable && step.returned <= cut).unwrap_or(0);
         let begun = |step: &&Step| step.begun < cut || step.returned <= cut;
         let states: Vec<_> = self.steps[floor..].iter().take_while(begun).map(|step| &step.state).collect();
-        let all_have_rows =
-            !self.tears && states.iter().all(|state| matches!(state, State::Rows(_) | State::Broken(_)));
+        let all_have_rows = !self.tears && states.iter().all(|state| state.has_rows());
         let common = states.iter().map(|state| state.rows()).reduce(common_rows).unwrap_or_default();
         Allowed { durability: self.durability, synced: all_have_rows.then_some(common), states }
     }
@@ -216,10 +229,9 @@ pub(crate) struct Allowed<'a> {
 impl Allowed<'_> {
     /// `process` promises what was synced, the others one of the states.
     fn has(&self, state: &State) -> bool {
+        let holds = |synced| state.has_rows() && state.rows().starts_with(synced);
         match self.durability {
-            Durability::Process => self.synced.is_none_or(
-                |synced| matches!(state, State::Rows(rows) | State::Broken(rows) if rows.starts_with(synced)),
-            ),
+            Durability::Process => self.synced.is_none_or(holds),
             _ => self.states.contains(&state),
         }
     }
@@ -227,7 +239,7 @@ impl Allowed<'_> {
 
 /// Of a version 1 header; all that are written here are.
 fn header_len(image: &Image) -> usize {
-    match image.get(OsStr::new(NAME)).and_then(|bytes| bytes.get(8..10)) {
+    match image.get(OsStr::new(NAME)).and_then(|(_, bytes)| bytes.get(8..10)) {
         Some(&[low, high]) => 10 + usize::from(u16::from_le_bytes([low, high])),
         _ => 0,
     }
@@ -239,7 +251,11 @@ pub(crate) fn bytes_of(rows: &[Row]) -> Vec<u8> {
 
 /// Whether what a cut left is what was promised, and whether it can be gone on with. Gives the run that went on.
 pub(crate) fn judge(image: &Image, allowed: &Allowed<'_>) -> Result<Run, String> {
-    let (state, report) = look(image)?;
+    let (mut state, report) = look(image)?;
+    if let (State::Moving(_), Some(moving)) = (&state, allowed.states.iter().find(|state| state.is_moving())) {
+        // What a reader refuses it cannot show; it must be there once the move is finished.
+        state = (*moving).clone();
+    }
     if !allowed.has(&state) {
         let expected: Vec<_> = allowed.states.iter().map(|state| state.brief()).collect();
         return Err(format!("expected {}, found {}", expected.join(" or "), state.brief()));
@@ -251,12 +267,16 @@ pub(crate) fn judge(image: &Image, allowed: &Allowed<'_>) -> Result<Run, String>
 
 /// What a reader finds in `image`, and that `inspect` says the same.
 pub(crate) fn look(image: &Image) -> Result<(State, Option<Report>), String> {
-    let Some(bytes) = image.get(OsStr::new(NAME)) else { return Ok((State::Missing, None)) };
+    let Some((_, bytes)) = image.get(OsStr::new(NAME)) else { return Ok((State::Missing, None)) };
     if bytes.is_empty() {
         return Ok((State::Empty, None));
     }
     let folder = Arc::new(PowerFolder::new(image));
-    let Ok(report) = inspect_in(folder, NAME.as_ref(), MAX_HEADER_SIZE) else { return Ok((State::Unreadable, None)) };
+    let report = match inspect_in(folder, NAME.as_ref(), MAX_HEADER_SIZE) {
+        Ok(report) => report,
+        Err(error) if error.kind() == ErrorKind::NeedsRecovery => return Ok((State::Moving(Vec::new()), None)),
+        Err(_) => return Ok((State::Unreadable, None)),
+    };
     let start = report.header_len as usize;
     let (held, counted) = (bytes.len() - start, counted(&bytes[..start]).ok_or("no count in the header")?);
     let (whole, torn) = (held / ROW, held % ROW);
@@ -311,7 +331,7 @@ fn go_on(run: &mut Run, report: Option<&Report>) -> Result<(), String> {
         run.rows_try(Promise::Durable, room)?;
     }
     let options = run.options();
-    let promise = if report.is_none() { Promise::Named } else { Promise::Counted };
+    let promise = if matches!(run.last(), State::Missing | State::Empty) { Promise::Named } else { Promise::Counted };
     let mut appender = run.rows_try(promise, || options.open_in(folder, NAME.as_ref()))?;
     if appender.len() != (run.rows.len() / ROW) as u64 {
         return Err(format!("the next appender sees {} rows", appender.len()));

@@ -295,6 +295,11 @@ fn mended() -> Vec<Scenario> {
             run.ensure_appendable(Room::Compact);
             append_after(run);
         }),
+        on("make room in place", no_room(&old(400)), 400, |run| {
+            run.ensure_appendable(Room::InPlace);
+            run.on_the_way(State::Moving(run.rows.clone()));
+            append_after(run);
+        }),
     ]
 }
 
