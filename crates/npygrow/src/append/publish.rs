@@ -87,8 +87,7 @@ impl Appender {
             if self.buffered == 0 {
                 return Ok(growing.rows()..growing.rows());
             }
-        }
-        if matches!(self.state, State::Closed) || self.options.spec().is_none() {
+        } else if matches!(self.state, State::Closed) || self.options.spec().is_none() {
             return Ok(0..0);
         }
         let target = self.start(0, 0)?;
