@@ -287,17 +287,17 @@ fn one_at_a_time_or_in_turns() {
 #[cfg(target_os = "linux")]
 fn a_full_disk() {
     let folder = Folder::new();
-    // 4 or 8 KiB, as the shell has it, stand for the disk.
-    for (buffering, lost) in [("0", ""), ("1000000", "; 100 buffered rows lost")] {
+    // 512 or 1024 bytes, as the shell has it, stand for the disk.
+    for (buffering, lost) in [("0", ""), ("1000000", "; 20 buffered rows lost")] {
         let npy = env!("CARGO_BIN_EXE_npy");
         let append = ["append", "full.npy", "-", "--dtype", "|u1", "--row-shape", "100", "--buffering", buffering];
         let mut shell = Command::new("sh");
         shell
             .current_dir(folder.path(""))
-            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh", npy])
+            .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh", npy])
             .args(append);
         let mut npy = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        npy.stdin.take().unwrap().write_all(&[7; 10_000]).unwrap();
+        npy.stdin.take().unwrap().write_all(&[7; 2_000]).unwrap();
         let err = format!(
             "error: full.npy: cannot write: File too large (os error 27); nothing was appended, the file is as before{lost}
 "
