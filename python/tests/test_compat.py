@@ -1,8 +1,10 @@
 """Programs written for npy-append-array 0.9.19: they run when only the import is changed."""
 
 import os
+import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
@@ -52,6 +54,21 @@ def test_the_functions_take_their_arguments_by_name(path):
     assert is_appendable(filename=path) and not needs_recovery(filename=path)
     recover(filename=path, zerofill_incomplete=True)
     ensure_appendable(filename=path, inplace=False)
+
+
+def test_threads_that_append_the_first_array(tmp_path):
+    """The Fortran order of a first array is settled by opening the file again, which no other thread may see."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for attempt in range(100):
+            path, given = tmp_path / f"{attempt}.npy", np.asfortranarray(np.ones((3, 2)))
+            with ThreadPoolExecutor(4) as threads, NpyAppendArray(path) as array:
+                begin = threading.Barrier(4)
+                list(threads.map(lambda _: begin.wait() + 1 and array.append(given), range(4)))
+            assert np.load(path).shape == (3, 8)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize(
