@@ -228,3 +228,14 @@ def test_what_was_fine_there(path):
             array.append(given[:0])
             array.append(given)
         holds(path, given, given)
+
+
+def test_a_broken_file_without_room_is_recovered_first(path):
+    path.write_bytes(npy(np.arange(10.0), pad=1)[:-11])
+    assert not is_appendable(path) and needs_recovery(path)
+    with pytest.raises(ValueError, match=r"call recover\(path\)"):
+        ensure_appendable(path)
+    assert recover(path) and ensure_appendable(path) and is_appendable(path)
+    with NpyAppendArray(path) as array:
+        array.append(np.ones(1))
+    holds(path, np.arange(8.0), np.ones(1))
