@@ -69,7 +69,7 @@ clippy-ndarray:
 platforms:
 	@scripts/check $@ scripts/platforms
 no-std:
-	@scripts/check $@ cargo build --quiet -p npygrow --no-default-features
+	@scripts/check $@ cargo build --quiet -p npygrow -p flash-logger --no-default-features --lib
 cargo-test:
 	@scripts/check $@ cargo test --quiet --workspace
 cargo-test-ndarray:

@@ -280,6 +280,17 @@ def test_a_wrong_option_is_refused_with_the_right_ones(path, option):
         assert word.replace('"', "'") in str(caught.value).replace('"', "'")
 
 
+@pytest.mark.parametrize("number", [-1, 1 << 70])
+def test_a_size_out_of_range_is_refused(path, number):
+    with pytest.raises(ValueError, match=f"expected .* 0 to .*, found {number}"):
+        ng.Appender(path, buffering=number)
+    with ng.Appender(path) as rows:
+        rows.append(ROWS)
+        with pytest.raises(ValueError, match=f"expected .* 0 to .*, found {number}"):
+            rows.truncate(number)
+    holds(path, ROWS)
+
+
 def test_a_dropped_appender_publishes_and_warns(path):
     rows = ng.Appender(path, buffering=1 << 20)
     rows.append(ROWS)

@@ -176,7 +176,7 @@ def test_of_many_who_create_at_once_one_does(path, mode):
     out = run(
         """
         path, mode = args
-        for round in range(40):
+        for round in range(15):
             if os.path.exists(path): os.unlink(path)
             ready, go = os.pipe(), os.pipe()
             children = []

@@ -56,9 +56,12 @@ def test_kills_at_any_moment(path):
     path.write_bytes(npy(GIVEN))
     ng.ensure_appendable(path, inplace=True)
     whole = time.monotonic() - begun
-    for _ in range(25):
+    for turn in range(20):
         child = begin(path)
-        time.sleep(chance.uniform(0, 1.5 * whole))
+        # At any moment, and, so that a busy machine meets enough of them, at any moment of the move itself.
+        while turn % 2 and child.poll() is None and not is_half_moved(path):
+            pass
+        time.sleep(chance.uniform(0, 0.5 * whole if turn % 2 else 1.5 * whole))
         child.kill()
         child.communicate()
         finish = FINISH[chance.choice(list(FINISH))]
@@ -73,7 +76,7 @@ def test_kills_at_any_moment(path):
         ng.append(path, GIVEN[:5])
         holds(path, GIVEN, GIVEN[:5])
         assert os.listdir(path.parent) == [path.name]
-    assert met >= 5, f"only {met} of 25 kills met the move half-way"
+    assert met >= 3, f"only {met} of 20 kills met the move half-way"
 
 
 @pytest.mark.parametrize("way", FINISH)

@@ -1,6 +1,6 @@
 //! `npy info`: what files are, whether they are well, and what to call if not.
 
-use crate::input::{Common, Input, complain_of, object, write_json};
+use crate::input::{Common, Input, advised, complain_of, object, write_json};
 use crate::text::{BAD, CALL, GOOD, LABEL, ODD, STRONG};
 use crate::text::{count, grouped, pad, paint, plain, shortened, size, widest, word};
 use crate::{DONE, FAILED, FOUND};
@@ -37,7 +37,9 @@ pub(crate) struct Info {
 impl Info {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
         let Input { files, common: Common { json, max_header_size } } = self.input;
-        let found: Vec<_> = files.iter().map(|path| inspect(path, max_header_size)).collect();
+        let look =
+            |path: &PathBuf| inspect(path, max_header_size).map_err(|error| advised(path, error, max_header_size));
+        let found: Vec<_> = files.iter().map(look).collect();
         match (&files[..], &found[..]) {
             _ if json => {
                 let objects = files.iter().zip(&found).map(|(path, found)| object(path, found, |of| facts(path, of)));

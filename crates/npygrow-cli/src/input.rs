@@ -87,7 +87,18 @@ pub(crate) fn advised(path: &Path, error: Error, max_header_size: u64) -> Error 
     if !matches!(kind, ErrorKind::NotAppendable | ErrorKind::NeedsRecovery) {
         return error;
     }
-    let Ok(report) = inspect(path, max_header_size) else { return error };
+    let report = match inspect(path, max_header_size) {
+        Ok(report) => report,
+        // Without a header there is nothing to tell of it: its rows are on the move.
+        Err(found) if found.kind() == ErrorKind::NeedsRecovery => {
+            let call = format!("npy recover {}", word(path));
+            return Error::new(
+                kind,
+                format!("its rows are being moved in place, or were until a crash: {call} finishes it"),
+            );
+        }
+        Err(_) => return error,
+    };
     if kind == ErrorKind::NotAppendable && !report.shape.is_empty() {
         let call = format!("npy ensure-appendable {}", word(path));
         return Error::new(kind, format!("the header has no room for more rows: {call} makes room"));

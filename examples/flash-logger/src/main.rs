@@ -96,6 +96,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_appends_take_none() {
+        // With the last, rows are in the buffer when a sync comes.
         for buffering in [0, BUFFER, 1000] {
             let figures = run(&Chip::default(), buffering).unwrap();
             assert_eq!(figures.logged.allocations, figures.first.allocations, "{figures}");

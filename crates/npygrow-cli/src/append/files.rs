@@ -100,7 +100,7 @@ impl Append {
         }
         batch.commit()?;
         appender.commit()?;
-        *done = Done { appended: rows, rows: Some(appender.len()), dropped: appender.dropped(), left_out: 0 };
+        *done = Done { appended: rows, rows: Some(appender.len()), dropped: appender.dropped(), ..Done::default() };
         appender.close()
     }
 }

@@ -5,7 +5,7 @@ mod files;
 mod stream;
 
 use crate::input::{Common, advised, complain_of};
-use crate::text::{BAD, GOOD, STRONG, count, grouped, paint, plain};
+use crate::text::{BAD, GOOD, ODD, STRONG, count, grouped, paint, plain};
 use crate::truncate::dropped;
 use crate::{DONE, FAILED};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -122,6 +122,8 @@ struct Done {
     dropped: Dropped,
     /// Lines that are no rows.
     left_out: u64,
+    /// The last line has no newline: its writer may have been killed half-way.
+    is_unended: bool,
 }
 
 /// The files that failed, and why.
@@ -185,12 +187,15 @@ fn mismatch(detail: impl Into<String>) -> Error {
 }
 
 fn words(done: &Done, rows: u64) -> String {
-    let appended = format!("{} appended, {} in all", count(done.appended, "row"), grouped(rows));
-    let left_out = match done.left_out {
-        0 => String::new(),
-        lines => format!("; {}", paint(BAD, format!("{} left out", count(lines, "line")))),
-    };
-    format!("{}{}{left_out}", paint(GOOD, appended), dropped(done.dropped.bytes))
+    let mut text = paint(GOOD, format!("{} appended, {} in all", count(done.appended, "row"), grouped(rows)));
+    text += &dropped(done.dropped.bytes);
+    if done.left_out > 0 {
+        text += &format!("; {}", paint(BAD, format!("{} left out", count(done.left_out, "line"))));
+    }
+    if done.is_unended {
+        text += &format!("; {}", paint(ODD, "the last line has no newline, it may be torn"));
+    }
+    text
 }
 
 fn facts(output: &Path, done: &Done, failures: &Failures) -> Value {
@@ -201,6 +206,7 @@ fn facts(output: &Path, done: &Done, failures: &Failures) -> Value {
         "rows": done.rows,
         "dropped_bytes": done.dropped.bytes,
         "lines_left_out": done.left_out,
+        "unended_line": done.is_unended,
         "errors": failures.iter().map(error).collect::<Vec<_>>(),
     })
 }

@@ -180,6 +180,7 @@ impl Feed<'_> {
     fn csv(&mut self, bytes: &[u8], old: usize, csv: &mut Csv, is_end: bool) -> Result<usize> {
         let newline = bytes[old..].iter().rposition(|&byte| byte == b'\n');
         let whole = if is_end { bytes.len() } else { newline.map_or(0, |last| old + last + 1) };
+        self.done.is_unended |= is_end && !bytes.is_empty();
         let (mut rows, mut count) = (Vec::new(), 0);
         for line in bytes[..whole].split_inclusive(|&byte| byte == b'\n') {
             csv.line += 1;

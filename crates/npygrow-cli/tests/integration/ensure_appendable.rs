@@ -1,6 +1,6 @@
 //! `npy ensure-appendable`.
 
-use super::Folder;
+use super::{Folder, said};
 
 const HELP: &str = "\
 Make room in headers, so that rows can be appended
@@ -15,16 +15,20 @@ Options:
       --max-header-size <BYTES>  Refuse longer headers, as np.load does [default: 10000]
       --fast                     Share blocks also for small files, where the file system can
       --compact                  Copy also large files: the header stays as short as can be
+      --in-place                 Move the rows within the file
   -h, --help                     Print help
 
 Examples:
   npy ensure-appendable *.npy
-  npy ensure-appendable --fast huge.npy    share its blocks, where the disk can
+  npy ensure-appendable --in-place huge.npy    on a disk too full for a copy
 
-A file that lacks room is replaced by one that has it: a copy, written beside it
-first, so that a crash leaves the old file or the new one. Files of 256 MiB and
-more share their blocks with the old one where the file system can (XFS, btrfs):
+A file that lacks room is replaced by one that has it, written beside it first,
+so that a crash leaves the old file or the new one. Files of 256 MiB and more
+share their blocks with the old one where the file system can (XFS, btrfs):
 nothing is copied then, and the header grows by 4096 bytes.
+
+In place it takes at most 8 MiB beside the file, and longer. Until it is done no
+reader takes the file; after a crash npy recover finishes it.
 
 Exit status: 0 done, also when there was nothing to do; 2 failure.
 ";
@@ -40,10 +44,12 @@ fn help() {
 #[test]
 fn makes_room() {
     let folder = Folder::new();
-    for name in ["auto.npy", "fast.npy", "compact.npy"] {
+    for name in ["auto.npy", "fast.npy", "compact.npy", "within.npy"] {
         folder.header(name, 74, TIGHT, &[0; 12]);
     }
-    for args in [&["auto.npy"][..], &["--fast", "fast.npy"], &["--compact", "compact.npy"]] {
+    for args in
+        [&["auto.npy"][..], &["--fast", "fast.npy"], &["--compact", "compact.npy"], &["--in-place", "within.npy"]]
+    {
         let name = args[args.len() - 1];
         let args = [&["ensure-appendable"], args].concat();
         folder.check(&args, 0, &format!("{name}: has room to grow now\n"), "");
@@ -69,6 +75,23 @@ error: none.npy: cannot open: No such file or directory (os error 2)
 ";
     let files = ["tail.npy", "cut.npy", "one.npy", "none.npy", "a.npy"];
     folder.check(&[&["ensure-appendable"], &files[..]].concat(), 2, "a.npy: has room to grow now\n", err);
+}
+
+/// Half moved, and its journal gone astray.
+#[test]
+fn a_move_that_was_interrupted() {
+    let folder = Folder::new();
+    folder.write("half.npy", &[&b"\x93NPYGROW"[..], &[0; 120]].concat());
+    let expected =
+        "error: half.npy: its rows are being moved in place, or were until a crash: npy recover half.npy finishes it\n";
+    folder.check(&["info", "half.npy"], 2, "", expected);
+    folder.check(&["truncate", "half.npy", "0"], 2, "", expected);
+    folder.check(&["append", "half.npy", "half.npy"], 2, "", expected);
+    let output = folder.command(&["recover", "half.npy"]).output().unwrap();
+    let (out, err, status) = said(&output);
+    assert_eq!((&*out, status), ("", Some(2)));
+    assert!(err.starts_with("error: half.npy: its rows are half moved, and the journal "), "{err}");
+    assert!(err.contains(" is missing: put it back"), "{err}");
 }
 
 #[test]
