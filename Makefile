@@ -73,7 +73,7 @@ no-std:
 cargo-test:
 	@scripts/check $@ cargo test --quiet --workspace
 cargo-test-ndarray:
-	@scripts/check $@ cargo test --quiet -p npygrow --features ndarray
+	@scripts/check $@ cargo test --quiet -p npygrow --features ndarray array
 doc:
 	@RUSTDOCFLAGS='-D warnings' scripts/check $@ cargo doc --quiet --workspace --no-deps
 wheel: .venv/.package

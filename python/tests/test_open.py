@@ -178,3 +178,11 @@ def test_a_file_cut_short_is_refused_not_mapped(path):
     os.truncate(path, path.stat().st_size - 1)
     with refused(ng.NeedsRecoveryError, path, "6", "5", "recover"):
         ng.open(path)
+
+
+def test_comparing_goes_element_by_element(path):
+    ng.save(path, np.arange(4))
+    with ng.open(path) as array:
+        assert (array == 2).tolist() == [False, False, True, False]
+        assert (array != np.arange(4)).any() == False  # noqa: E712
+        assert (array < 2).sum() == 2 and (array >= array[:]).all()

@@ -4,6 +4,7 @@ use npygrow::View;
 use numpy::PyArrayDescr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pyclass::CompareOp;
 use pyo3::types::{PyDict, PyIterator, PyRange, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
 
@@ -183,6 +184,11 @@ impl Array {
             ))),
             (false, _) => array.call_method1(intern!(py, "astype"), (dtype,)),
         }
+    }
+
+    /// As an ndarray compares: element by element.
+    fn __richcmp__<'py>(&self, other: &Bound<'py, PyAny>, how: CompareOp) -> PyResult<Bound<'py, PyAny>> {
+        self.array(other.py())?.rich_compare(other, how)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

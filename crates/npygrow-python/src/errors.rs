@@ -40,7 +40,11 @@ fn os_error(error: &Error) -> PyErr {
         _ => None,
     });
     match number {
-        Some(number) => PyOSError::new_err((number, error.detail(), error.path().map(str::to_owned))),
+        // Python says the number itself.
+        Some(number) => {
+            let words = error.detail().replace(&format!(" (os error {number})"), "");
+            PyOSError::new_err((number, words, error.path().map(str::to_owned)))
+        }
         None => PyOSError::new_err(error.to_string()),
     }
 }

@@ -66,7 +66,7 @@ pub struct Recovery {
 /// Makes the header count what the file at `path` holds, so that every reader can read it and rows can be appended.
 ///
 /// Works on every file whose header can be read: with fewer rows than it promises, with more, with a torn last row.
-/// Everything is on the disk when it returns.
+/// What it changed is on the disk when it returns.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;

@@ -3,7 +3,7 @@
 use super::count::CountField;
 #[cfg(feature = "std")]
 use super::descr::Tuple;
-use super::preamble::{Header, MAGIC, MAX_NDIM, MAX_ROWS, text_start};
+use super::preamble::{MAGIC, MAX_NDIM, MAX_ROWS, text_start};
 use super::{Dtype, Order};
 use crate::error::{Result, error};
 use alloc::format;
@@ -48,7 +48,14 @@ impl Growable {
         let header = (1..=3)
             .find_map(|version| lay_out(version, None, dtype, order, row_shape, rows))
             .ok_or_else(|| error!(OverLimit, "expected a header of at most 4 GiB, found a longer one"))?;
-        Header::len_from(&header.bytes, max_header_size)?;
+        let size = (header.bytes.len() - text_start(header.bytes[6])) as u64;
+        if size > max_header_size {
+            return Err(error!(
+                OverLimit,
+                "the header would take {size} bytes, more than max_header_size={max_header_size}, which np.load refuses: shorten \
+                 the names of the fields, or give a larger max_header_size here and to every reader"
+            ));
+        }
         Ok(header)
     }
 
@@ -228,8 +235,8 @@ mod tests {
         assert_eq!(version(&fields("é", 3), MAX_HEADER_SIZE).unwrap(), 1);
         assert_eq!(version(&fields("Ж", 3), MAX_HEADER_SIZE).unwrap(), 3);
         assert_eq!(version(&fields("é", 4000), 100_000).unwrap(), 2);
-        let expected = "OverLimit(the header takes 72116 bytes, more than max_header_size=10000: \
-                        raise it if you trust its source)";
+        let expected = "OverLimit(the header would take 72116 bytes, more than max_header_size=10000, which np.load refuses: \
+                        shorten the names of the fields, or give a larger max_header_size here and to every reader)";
         assert_error(version(&fields("é", 4000), MAX_HEADER_SIZE), expected);
 
         let plain = "<f8".parse().unwrap();

@@ -44,7 +44,10 @@ impl File {
             Ok(Ok(file)) => Self::new(file, shown, write).map(Some),
             Ok(Err(metadata)) => Err(irregular(&metadata).at(shown.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("cannot open", &error).at(shown.display())),
+            Err(error) => {
+                let action = if write { "cannot open for writing" } else { "cannot open" };
+                Err(Error::io(action, &error).at(shown.display()))
+            }
         }
     }
 
