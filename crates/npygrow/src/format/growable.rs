@@ -159,6 +159,7 @@ mod tests {
     use super::super::assert_error;
     use super::super::preamble::MAX_HEADER_SIZE;
     use super::*;
+    use crate::format::Header;
 
     fn new(dtype: &str, order: Order, row_shape: &[u64], rows: u64) -> Growable {
         Growable::new(&dtype.parse().unwrap(), order, row_shape, rows, MAX_HEADER_SIZE).unwrap()
