@@ -68,7 +68,7 @@ def is_ours(name):
 
 
 def tick(power):
-    return {-1: "0.1", 0: "1", 1: "10", 2: "100"}.get(power, f"10{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹'[int(digit)] for digit in str(power))}")
+    return f"{10.0**power:g}" if power < 3 else f"10{'⁰¹²³⁴⁵⁶⁷⁸⁹'[power]}"
 
 
 def write(results, folder):
@@ -87,13 +87,13 @@ def write(results, folder):
         "cast-16MiB": "cast",
     }
     mebibytes = {
-        heading: {name: (size / 2**20,) * 3 for name, size in cases.items() if size > 0}
+        heading: {name: (max(1, size / 2**20),) * 3 for name, size in cases.items()}
         for heading, cases in results.memory.items()
     }
     pages = {
         "append": dots("Time of one append, as a multiple of a raw write", ratios(sizes)),
         "layouts": dots("Time of an append of 16 MiB, as a multiple of NumPy's conversion and a raw write", ratios(layouts)),
-        "memory": dots("Memory over an input of 128 MiB of file bytes, in MiB", mebibytes),
+        "memory": dots("Memory over an input of 128 MiB of file bytes, in MiB (left edge: 1 or less)", mebibytes),
         "small": bars("Where a small append's time goes", {what: three for what, _, three in results.small[0]}),
     }
     for name, page in pages.items():

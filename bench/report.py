@@ -33,7 +33,7 @@ def setting(folder, rounds):
     return (
         f"{datetime.date.today()}; {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()} on "
         f"{platform.machine()}, {file_system(folder)}; Python {platform.python_version()}, {', '.join(map(known, PACKAGES))}; "
-        f"{rounds} interleaved rounds; load when it began {load:.2f}."
+        f"{rounds} interleaved rounds; load {load:.2f} when it began"
     )
 
 
@@ -143,8 +143,7 @@ def against_predecessor(line):
 
 
 def summary(lines):
-    rows = [("work", "as often as the limit takes", "npy-append-array takes, of our time", "as fast as npygrow or faster")]
-    rows[0] = ("work", "npygrow, of the limit's time", "npy-append-array, of npygrow's", "as fast as npygrow or faster (its time, of npygrow's)")
+    rows = [("work", "npygrow / limit", "npy-append-array / npygrow", "as fast as npygrow or faster (its time / npygrow's)")]
     for line in lines:
         ours = next(name for name in line.times if name in ("npygrow", "npygrow, turns"))
         rows.append((line.work, ratio_text(line.ratio(ours)[0]), against_predecessor(line), standing(line)))
@@ -156,6 +155,7 @@ READING = (Path(__file__).parent / "reading.md").read_text()
 
 def write(results, method):
     """docs/performance.md, its plots, and the step table of docs/design.md."""
+    results.setting += f", {os.getloadavg()[0]:.2f} when it ended (its own included)."
     plots.write(results, DOCS / "plots")
     missing = [f"**{name} is not compared**: {reason}" for name, reason in peers.missing.items()]
     parts = [

@@ -70,9 +70,9 @@ def reopening(peer, rows):
 def sizes():
     """Contiguous rows of the file's dtype, one append at a time."""
     for key, work, payload, count, bar in [
-        ("8B", "a row of 8 bytes", values(1), 4000, None),
-        ("512B", "a row of 512 bytes", values(1, 64), 4000, 1.25),
-        ("16KiB", "a row of 16 KiB", values(1, 2048), 2000, None),
+        ("8B", "a row of 8 bytes", values(1), 2000, None),
+        ("512B", "a row of 512 bytes", values(1, 64), 2000, 1.25),
+        ("16KiB", "a row of 16 KiB", values(1, 2048), 1000, None),
         ("16MiB", "a block of 16 MiB", values(32768, 64), 4, 1.03),
     ]:
         rows = Rows(payload, FLOAT64)

@@ -110,4 +110,4 @@ if zarr:
 if blosc2:
     PEERS.append(Peer("blosc2", blosc2_opened, blosc2_load, ZEROS_FIRST, 0.01, once=blosc2_once))
 if tensorstore:
-    PEERS.append(Peer("tensorstore", tensorstore_opened, tensorstore_load, ZEROS_FIRST, 0.02, once=tensorstore_once))
+    PEERS.append(Peer("tensorstore", tensorstore_opened, tensorstore_load, ZEROS_FIRST, 0.01, once=tensorstore_once))

@@ -104,5 +104,5 @@ RAW = Peer("write", raw, None, "at once", once=raw_once)
 PEERS = [
     Peer("list, np.save", list_and_save, mapped, "at the end", warms=False),
     Peer("open_memmap", memmap, mapped, "at once; its final length is fixed at the start"),
-    Peer("np.save on end", save_on_end, load_sequence, "at once, as one more array", once=save_once),
+    Peer("np.save on end", save_on_end, load_sequence, "at once, as one more array", 0.25, once=save_once),
 ]

@@ -71,7 +71,7 @@ def tables_load(path):
 PEERS = []
 FLUSHED = []
 if h5py:
-    PEERS.append(Peer("h5py", h5py_opened(False), h5py_load, "after a flush", 0.2, once=h5py_once))
+    PEERS.append(Peer("h5py", h5py_opened(False), h5py_load, "after a flush", 0.1, once=h5py_once))
     FLUSHED.append(Peer("h5py, flushed", h5py_opened(True), h5py_load, "at once", 0.1))
 if tables:
     PEERS.append(Peer("PyTables", tables_opened(False), tables_load, "after a flush", 0.2, once=tables_once))

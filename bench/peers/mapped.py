@@ -28,4 +28,4 @@ def load(path):
 
 PEERS = []
 if mmap_ninja:
-    PEERS.append(Peer("mmap_ninja", opened, load, "at once", 0.1, orders="C", once=mmap_ninja.extend_dir))
+    PEERS.append(Peer("mmap_ninja", opened, load, "at once", 0.02, orders="C", once=mmap_ninja.extend_dir))
