@@ -53,21 +53,23 @@ test: need-rust need-python
 	@mkdir -p target && rm -f target/checks
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS); status=$$?; \
 	printf '\n== summary\n'; \
-	for check in $(CHECKS); do grep -s " $$check\$$" target/checks || echo "not run $$check"; done; \
+	for check in $(CHECKS); do \
+		grep -s " $$check\$$" target/checks || { echo "not run $$check"; status=1; }; \
+	done; \
 	exit $$status
 
 fmt:
 	@scripts/check $@ cargo fmt --all --check
 clippy:
 	@scripts/check $@ cargo clippy --quiet --workspace --all-targets -- -D warnings
-clippy-platforms:
-	@scripts/check $@ scripts/platforms
-no-std:
+clippy-no-std:
 	@scripts/check $@ cargo clippy --quiet -p npygrow --no-default-features --lib -- -D warnings
 clippy-ndarray:
 	@scripts/check $@ cargo clippy --quiet -p npygrow --features ndarray --all-targets -- -D warnings
+platforms:
+	@scripts/check $@ scripts/platforms
 no-std:
-	@scripts/check $@ cargo build --quiet -p npygrow --no-default-features
+	@scripts/check $@ cargo build --quiet -p npygrow -p flash-logger --no-default-features --lib
 cargo-test:
 	@scripts/check $@ cargo test --quiet --workspace
 cargo-test-ndarray:

@@ -93,7 +93,8 @@ def settle(dtype: _Dtype, path: str, stacklevel: int = 1) -> tuple[str, _Dtype]:
             f"call numpy.lib.recfunctions.repack_fields(rows) first"
         )
     if stored != dtype:
-        text = f"{path}: .npy has no name for dtype {dtype}: stored as {stored.str}, to be read with .view({dtype.name!r})"
+        view = "this dtype" if dtype.names is not None else repr(dtype.name)
+        text = f"{path}: .npy has no name for dtype {dtype}: stored as {stored.str}, to be read with .view({view})"
         warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
         return repr(stored.str), stored
     return repr(np.lib.format.dtype_to_descr(dtype)), dtype
@@ -191,7 +192,8 @@ def _checks(
         check = _rule(source, target)
         if check is _never:
             text = f"{path}: expected rows of dtype {target}{_in(field)}, found {source}, which does not always fit"
-            raise MismatchError(text if target.kind == "V" else f"{text}: cast them, as by .astype({target.str!r})")
+            how = "to the type that its bytes stand for" if target.kind == "V" else f"with .astype({target.str!r})"
+            raise MismatchError(f"{text}: cast them {how}")
         if check is not _always:
             yield field, target, check
 

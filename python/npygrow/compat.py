@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -54,6 +55,7 @@ class NpyAppendArray:
         self.filename = filename
         self._mode: Literal["a", "w"] = "w" if delete_if_exists else "a"
         self._buffering = 0 if rewrite_header_on_append else _DEFERRED
+        self._first = threading.RLock()
         self._appender = self._open(None)
 
     def _open(self, order: Literal["F"] | None) -> Appender:
@@ -61,11 +63,15 @@ class NpyAppendArray:
 
     def append(self, arr: ArrayLike) -> None:
         """Appends an array along the growth axis."""
-        if self._appender.dtype is None and not self._appender.closed and _is_fortran(arr):
-            # Nothing is there yet: the file of the first array is opened anew, in its order.
-            self._appender.close()
-            self._appender = self._open("F")
-        self._appender.append(arr)
+        if self._appender.dtype is not None:
+            self._appender.append(arr)
+            return
+        # Nothing is there yet: the file of the first array is opened anew, in its order. One thread's array is the first.
+        with self._first:
+            if self._appender.dtype is None and not self._appender.closed and _is_fortran(arr):
+                self._appender.close()
+                self._appender = self._open("F")
+            self._appender.append(arr)
 
     def update_header(self) -> None:
         """Publishes what was appended."""

@@ -18,7 +18,7 @@ class NotAppendableError(NpyError, ValueError):
 
 
 class NeedsRecoveryError(NpyError, ValueError):
-    """The file holds more or less than its header says: call `recover`."""
+    """The file holds more or less than its header says, or its rows are half moved: call `recover`."""
 
 
 class LockedError(NpyError, BlockingIOError):

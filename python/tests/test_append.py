@@ -160,6 +160,35 @@ def test_a_file_changed_underneath_is_left_alone(path, verb, size):
     holds(path, theirs)
 
 
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+@pytest.mark.parametrize("verb", ["commit", "sync", "close"])
+def test_a_file_deleted_underneath_is_told(path, verb, how):
+    rows = ng.Appender(path, buffering=1 << 16)
+    rows.append(ROWS)
+    rows.commit()
+    rows.append(ROWS)
+    if how == "deleted":
+        path.unlink()
+    else:
+        np.save(path.with_name("other"), ROWS[:1])
+        path.with_name("other.npy").rename(path)
+    with refused(ng.LatchedError, path, "deleted", "open"):
+        getattr(rows, verb)()
+    if verb != "close":
+        with refused(ng.LatchedError, path, f"{len(ROWS)} buffered rows lost"):
+            rows.close()
+
+
+def test_a_renamed_file_goes_on_growing(path):
+    with ng.Appender(path) as rows:
+        rows.append(ROWS)
+        other = path.rename(path.with_name("other.npy"))
+        rows.append(ROWS)
+        rows.sync()
+    holds(other, ROWS, ROWS)
+    assert not path.exists()
+
+
 def test_small_appends_notice_a_changed_file_too(path):
     rows = ng.Appender(path)
     rows.append(ROWS)
@@ -249,6 +278,17 @@ def test_a_wrong_option_is_refused_with_the_right_ones(path, option):
         ng.Appender(path, **option)
     for word in (name, repr(value), *map(repr, right[name])):
         assert word.replace('"', "'") in str(caught.value).replace('"', "'")
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 70])
+def test_a_size_out_of_range_is_refused(path, number):
+    with pytest.raises(ValueError, match=f"expected .* 0 to .*, found {number}"):
+        ng.Appender(path, buffering=number)
+    with ng.Appender(path) as rows:
+        rows.append(ROWS)
+        with pytest.raises(ValueError, match=f"expected .* 0 to .*, found {number}"):
+            rows.truncate(number)
+    holds(path, ROWS)
 
 
 def test_a_dropped_appender_publishes_and_warns(path):

@@ -1,14 +1,16 @@
 """Programs written for npy-append-array 0.9.19: they run when only the import is changed."""
 
 import os
+import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 import pytest
 from npygrow import NpyAppendArray, ensure_appendable, is_appendable, needs_recovery, recover
-from support import holds, npy, same, skip
+from support import holds, npy, same
 
 
 def fortran(order):
@@ -21,10 +23,7 @@ def test_making_a_file_appendable(path, order, inplace):
     given = np.arange(3 * 1000 * 7, dtype="u8").reshape((-1, 3, 7) if order == "C" else (7, 3, -1), order=order)
     path.write_bytes(npy(given))
     assert not is_appendable(path)
-    try:
-        assert ensure_appendable(path, inplace=inplace)
-    except NotImplementedError:
-        skip("ensure_appendable(inplace=True) is not there yet")
+    assert ensure_appendable(path, inplace=inplace)
     assert is_appendable(path)
     same(np.load(path), given)
     assert ensure_appendable(path), "also when there is nothing to do"
@@ -55,6 +54,21 @@ def test_the_functions_take_their_arguments_by_name(path):
     assert is_appendable(filename=path) and not needs_recovery(filename=path)
     recover(filename=path, zerofill_incomplete=True)
     ensure_appendable(filename=path, inplace=False)
+
+
+def test_threads_that_append_the_first_array(tmp_path):
+    """The Fortran order of a first array is settled by opening the file again, which no other thread may see."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for attempt in range(100):
+            path, given = tmp_path / f"{attempt}.npy", np.asfortranarray(np.ones((3, 2)))
+            with ThreadPoolExecutor(4) as threads, NpyAppendArray(path) as array:
+                begin = threading.Barrier(4)
+                list(threads.map(lambda _: begin.wait() + 1 and array.append(given), range(4)))
+            assert np.load(path).shape == (3, 8)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize(
@@ -214,3 +228,14 @@ def test_what_was_fine_there(path):
             array.append(given[:0])
             array.append(given)
         holds(path, given, given)
+
+
+def test_a_broken_file_without_room_is_recovered_first(path):
+    path.write_bytes(npy(np.arange(10.0), pad=1)[:-11])
+    assert not is_appendable(path) and needs_recovery(path)
+    with pytest.raises(ValueError, match=r"call recover\(path\)"):
+        ensure_appendable(path)
+    assert recover(path) and ensure_appendable(path) and is_appendable(path)
+    with NpyAppendArray(path) as array:
+        array.append(np.ones(1))
+    holds(path, np.arange(8.0), np.ones(1))

@@ -1,5 +1,6 @@
 """How a file comes to be: modes, names, what is found in its place, what a failure leaves."""
 
+import errno
 import os
 import stat
 
@@ -175,7 +176,7 @@ def test_of_many_who_create_at_once_one_does(path, mode):
     out = run(
         """
         path, mode = args
-        for round in range(40):
+        for round in range(15):
             if os.path.exists(path): os.unlink(path)
             ready, go = os.pipe(), os.pipe()
             children = []
@@ -272,6 +273,14 @@ def test_a_missing_folder_is_named(tmp_path, mode):
         ng.Appender(path, mode=mode).append(NEW)
     assert str(path.parent) in str(caught.value) and caught.value.filename
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("verb", [ng.Appender, ng.open, ng.inspect])
+@pytest.mark.parametrize("given, number", [("", errno.ENOENT), ("/", errno.EISDIR), ("/dev/null", errno.EINVAL)])
+def test_what_is_no_file_has_a_number_and_a_name(verb, given, number):
+    with pytest.raises(OSError, match=r"expected (a regular|the path of a) file, found [a-z ]+: '") as caught:
+        verb(given)
+    assert (caught.value.errno, caught.value.filename) == (number, given)
 
 
 @pytest.mark.parametrize("mode", ["a", "w"])

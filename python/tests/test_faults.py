@@ -254,11 +254,6 @@ def test_17_making_room_follows_the_link_and_keeps_mode_and_times(tmp_path, path
 
 
 def test_18_making_room_in_place_survives_a_kill(path):
-    path.write_bytes(npy(ROWS))
-    try:
-        ng.ensure_appendable(path, inplace=True)
-    except NotImplementedError:
-        skip("ensure_appendable(inplace=True) is not there yet")
     given = np.arange(1 << 21)
     for delay in (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016):
         path.write_bytes(npy(given))

@@ -38,6 +38,7 @@ def test_a_child_refuses_to_write(path, buffering):
         FORK
         + """
     before = open(path, "rb").read()
+    print(in_child(lambda: refuses("append", np.arange(3))))
     print(in_child(lambda: refuses("append", np.zeros(100_000, "i8"))))
     print(in_child(lambda: refuses("append", list(range(9000)))))
     print(in_child(lambda: refuses("sync")))
@@ -51,6 +52,24 @@ def test_a_child_refuses_to_write(path, buffering):
     )
     assert set(out.split()) == {"True"}
     holds(path, np.arange(3), np.arange(3))
+
+
+def test_a_child_buffers_no_rows_of_a_file_that_is_not_there_yet(path):
+    out = run(
+        FORK
+        + """
+    rows.close(); os.remove(path)
+    rows = ng.Appender(path, buffering=buffering)
+    print(in_child(lambda: refuses("append", np.arange(3))))
+    rows.append(np.arange(4))
+    print(in_child(lambda: refuses("append", np.arange(3))))
+    rows.close()
+    """,
+        path,
+        1 << 16,
+    )
+    assert out.split() == ["True", "True"]
+    holds(path, np.arange(4))
 
 
 @pytest.mark.parametrize("buffering", [0, 1 << 16])

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import npygrow as ng
 import pytest
-from support import BLOCK, add, example, header_len, holds, npy, optional, same
+from support import BLOCK, add, example, header_len, holds, npy, optional, refused, same
 
 
 def within(array, place):
@@ -219,6 +219,23 @@ def test_ml_dtypes_are_kept_as_void(path, name):
             assert rows.dtype == void
     assert np.load(path).dtype == void
     same(np.load(path).view(given.dtype), np.concatenate([given, given[::-1]]))
+
+
+def test_other_rows_for_a_file_of_ml_dtypes_are_told_to_be_cast(path):
+    ml_dtypes = optional("ml_dtypes", "bfloat16 and its kin are")
+    with pytest.warns(UserWarning, match="bfloat16"):
+        ng.append(path, np.zeros(3, ml_dtypes.bfloat16))
+    with refused(ng.MismatchError, path, "V2", "float32", "cast them"):
+        ng.append(path, np.zeros(3, "f4"))
+
+
+def test_records_of_ml_dtypes_name_a_view_that_gives_them_back(path):
+    ml_dtypes = optional("ml_dtypes", "bfloat16 and its kin are")
+    given = np.zeros(3, [("a", ml_dtypes.bfloat16), ("b", "<i4")])
+    given["a"] = given["b"] = [1, 2, 3]
+    with pytest.warns(UserWarning, match=r"stored as \|V6, to be read with \.view\(this dtype\)"):
+        ng.append(path, given)
+    same(np.load(path).view(given.dtype)["a"], given["a"])
 
 
 def test_torch_tensors_on_the_cpu(path):

@@ -1,6 +1,6 @@
 //! `npy info`: what files are, whether they are well, and what to call if not.
 
-use crate::input::{Input, complain_of, object, write_json};
+use crate::input::{Common, Input, advised, complain_of, object, write_json};
 use crate::text::{BAD, CALL, GOOD, LABEL, ODD, STRONG};
 use crate::text::{count, grouped, pad, paint, plain, shortened, size, widest, word};
 use crate::{DONE, FAILED, FOUND};
@@ -36,8 +36,10 @@ pub(crate) struct Info {
 
 impl Info {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
-        let Input { files, json, max_header_size } = self.input;
-        let found: Vec<_> = files.iter().map(|path| inspect(path, max_header_size)).collect();
+        let Input { files, common: Common { json, max_header_size } } = self.input;
+        let look =
+            |path: &PathBuf| inspect(path, max_header_size).map_err(|error| advised(path, error, max_header_size));
+        let found: Vec<_> = files.iter().map(look).collect();
         match (&files[..], &found[..]) {
             _ if json => {
                 let objects = files.iter().zip(&found).map(|(path, found)| object(path, found, |of| facts(path, of)));
@@ -113,7 +115,7 @@ fn page(path: &Path, report: &Report) -> String {
     lines.iter().map(|(label, text)| format!("{}  {text}\n", paint(LABEL, pad(label, 6)))).collect()
 }
 
-fn shape(shape: &[u64]) -> String {
+pub(crate) fn shape(shape: &[u64]) -> String {
     let axes: Vec<_> = shape.iter().map(u64::to_string).collect();
     format!("({}{})", axes.join(", "), if axes.len() == 1 { "," } else { "" })
 }
@@ -149,7 +151,7 @@ fn header(report: &Report) -> String {
 }
 
 /// One word for it, what to add to the word, and its colour.
-fn health(report: &Report) -> (&'static str, String, Style) {
+pub(crate) fn health(report: &Report) -> (&'static str, String, Style) {
     match report.health {
         Health::Clean => ("clean", String::new(), GOOD),
         Health::Tail { rows, bytes } => {
@@ -169,7 +171,7 @@ fn health(report: &Report) -> (&'static str, String, Style) {
 }
 
 /// What to call, and what it gives.
-fn advice(path: &Path, report: &Report) -> Vec<(String, String)> {
+pub(crate) fn advice(path: &Path, report: &Report) -> Vec<(String, String)> {
     let recover = |options, gain| (format!("npy recover {options}{}", word(path)), gain);
     let is_scalar = report.shape.is_empty();
     match report.health {
@@ -190,7 +192,7 @@ fn advice(path: &Path, report: &Report) -> Vec<(String, String)> {
         }
         Health::Sequence => vec![("np.load(file)".into(), "in Python, once for each array of the open file".into())],
         Health::Clean if report.room.is_none() && !is_scalar => {
-            vec![("ensure_appendable(path)".into(), "in Python or Rust, makes room to grow".into())]
+            vec![(format!("npy ensure-appendable {}", word(path)), "makes room to grow".into())]
         }
         _ => Vec::new(),
     }

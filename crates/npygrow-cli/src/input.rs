@@ -1,7 +1,9 @@
-//! What the verbs that take files have in common.
+//! What the verbs have in common: arguments, and how they say what came of a file.
 
-use crate::text::{complain, plain};
-use npygrow::{Error, MAX_HEADER_SIZE, Result};
+use crate::info::{advice, health};
+use crate::text::{STRONG, complain, paint, plain, word};
+use crate::{DONE, FAILED};
+use npygrow::{Error, ErrorKind, MAX_HEADER_SIZE, Result, inspect};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,12 @@ pub(crate) struct Input {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Common {
     /// Print JSON, a list of objects for several files
     #[arg(long)]
     pub(crate) json: bool,
@@ -19,6 +27,35 @@ pub(crate) struct Input {
     /// Refuse longer headers, as np.load does
     #[arg(long, value_name = "BYTES", default_value_t = MAX_HEADER_SIZE)]
     pub(crate) max_header_size: u64,
+}
+
+impl Input {
+    /// Does `verb` to each file and says what came of it, in `words` or as JSON with `facts`.
+    pub(crate) fn each<T>(
+        self,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+        verb: impl Fn(&Path, u64) -> Result<T>,
+        words: impl Fn(&T) -> String,
+        facts: impl Fn(&T) -> Value,
+    ) -> io::Result<i32> {
+        let Input { files, common: Common { json, max_header_size } } = self;
+        let mut objects = Vec::new();
+        let mut status = DONE;
+        for path in &files {
+            let done = verb(path, max_header_size).map_err(|error| advised(path, error, max_header_size));
+            match &done {
+                _ if json => objects.push(object(path, &done, &facts)),
+                Ok(done) => writeln!(out, "{}: {}", paint(STRONG, plain(path.display())), words(done))?,
+                Err(error) => complain_of(err, path, error)?,
+            }
+            status = if done.is_err() { FAILED } else { status };
+        }
+        if json {
+            write_json(out, objects)?;
+        }
+        Ok(status)
+    }
 }
 
 /// Writes an object, or a list of them for several files; that of a file that failed has the keys `path` and `error`.
@@ -42,4 +79,34 @@ pub(crate) fn object<T>(path: &Path, found: &Result<T>, facts: impl Fn(&T) -> Va
 /// Says on `err` why a file failed.
 pub(crate) fn complain_of(err: &mut dyn Write, path: &Path, error: &Error) -> io::Result<()> {
     complain(err, format_args!("{}: {}", plain(path.display()), plain(error.detail())))
+}
+
+/// The same error, naming what to call as this command has it: the library names its own functions.
+pub(crate) fn advised(path: &Path, error: Error, max_header_size: u64) -> Error {
+    let kind = error.kind();
+    if !matches!(kind, ErrorKind::NotAppendable | ErrorKind::NeedsRecovery) {
+        return error;
+    }
+    let report = match inspect(path, max_header_size) {
+        Ok(report) => report,
+        // Without a header there is nothing to tell of it: its rows are on the move.
+        Err(found) if found.kind() == ErrorKind::NeedsRecovery => {
+            let call = format!("npy recover {}", word(path));
+            return Error::new(
+                kind,
+                format!("its rows are being moved in place, or were until a crash: {call} finishes it"),
+            );
+        }
+        Err(_) => return error,
+    };
+    if kind == ErrorKind::NotAppendable && !report.shape.is_empty() {
+        let call = format!("npy ensure-appendable {}", word(path));
+        return Error::new(kind, format!("the header has no room for more rows: {call} makes room"));
+    }
+    let calls: Vec<_> = advice(path, &report).iter().map(|(call, gain)| format!("{call} {gain}")).collect();
+    if calls.is_empty() {
+        return error;
+    }
+    let (word, words, _) = health(&report);
+    Error::new(kind, format!("{word}{words}: {}", calls.join(", ")))
 }

@@ -6,14 +6,19 @@
 //! assert_eq!((status, out.starts_with(b"npy "), err.is_empty()), (0, true, true));
 //! ```
 
+mod append;
+mod bar;
+mod ensure_appendable;
 mod info;
 mod input;
 mod recover;
+mod shell;
 mod text;
+mod truncate;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 /// The exit statuses of every verb.
 const DONE: i32 = 0;
@@ -22,13 +27,14 @@ const FAILED: i32 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
-  npy info pose.npy          what it holds and how it is
-  npy info --check *.npy     a table; exit status 1 if one needs mending
-  npy recover pose.npy       after a crash or a cut download
+  npy info pose.npy                what it holds and how it is
+  npy append all.npy day*.npy      rows of other files
+  sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
+  npy recover pose.npy             after a crash or a cut download
 
 Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.";
 
-/// NumPy files that grow: look at them, mend them
+/// NumPy files that grow: look at them, append to them, mend them
 #[derive(Parser)]
 #[command(name = "npy", bin_name = "npy", version, after_help = EXAMPLES)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
@@ -40,19 +46,35 @@ struct Npy {
 #[derive(Subcommand)]
 enum Verb {
     Info(info::Info),
+    Append(append::Append),
+    EnsureAppendable(ensure_appendable::EnsureAppendable),
+    Truncate(truncate::Truncate),
     Recover(recover::Recover),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 /// Runs the command on the arguments of a process, its name first, and returns the exit status: 0 done, 1 something found,
 /// 2 wrong usage or failure. Prints to the process's own streams, in colours where they are terminals that take them.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
-    main_with(args, &mut anstream::stdout().lock(), &mut anstream::stderr().lock())
+    let is_watched = io::stderr().is_terminal();
+    main_on(args, &mut anstream::stdout().lock(), &mut anstream::stderr().lock(), is_watched)
 }
 
 /// The same with streams of the caller's, who strips the ANSI colours where they are not wanted, as `anstream`'s do.
 pub fn main_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
+    main_on(args, out, err, false)
+}
+
+/// `is_watched`: `err` is a terminal, on which progress can be drawn.
+fn main_on(
+    args: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    is_watched: bool,
+) -> i32 {
     let (mut out, mut err) = (Forgiving(out), Forgiving(err));
-    let done = dispatch(args, &mut out, &mut err).and_then(|status| out.flush().map(|()| status));
+    let done = dispatch(args, &mut out, &mut err, is_watched).and_then(|status| out.flush().map(|()| status));
     done.unwrap_or_else(|error| {
         // Nobody is left to tell when this fails too.
         let _ = text::complain(&mut err, format_args!("cannot write the output: {error}"));
@@ -60,10 +82,22 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
     })
 }
 
-fn dispatch(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
+fn dispatch(
+    args: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    is_watched: bool,
+) -> io::Result<i32> {
     match Npy::try_parse_from(args) {
-        Ok(Npy { verb: Verb::Info(info) }) => info.run(out, err),
-        Ok(Npy { verb: Verb::Recover(recover) }) => recover.run(out, err),
+        Ok(Npy { verb }) => match verb {
+            Verb::Info(info) => info.run(out, err),
+            Verb::Append(append) => append.run(out, err, is_watched),
+            Verb::EnsureAppendable(ensure_appendable) => ensure_appendable.run(out, err),
+            Verb::Truncate(truncate) => truncate.run(out, err),
+            Verb::Recover(recover) => recover.run(out, err),
+            Verb::Completions(completions) => completions.run(out),
+            Verb::Man(man) => man.run(out),
+        },
         Err(answer) => {
             let text = answer.render().ansi().to_string();
             if answer.use_stderr() {

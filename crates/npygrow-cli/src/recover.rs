@@ -1,11 +1,11 @@
 //! `npy recover`: makes headers count what their files hold.
 
-use crate::input::{Input, complain_of, object, write_json};
-use crate::text::{BAD, GOOD, ODD, STRONG, count, grouped, paint, plain};
-use crate::{DONE, FAILED};
+use crate::input::Input;
+use crate::text::{BAD, GOOD, ODD, count, grouped, paint};
 use npygrow::{RecoverOptions, Recovery, Tail, recover};
 use serde_json::{Value, json};
 use std::io::{self, Write};
+use std::path::Path;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,24 +37,11 @@ pub(crate) struct Recover {
 
 impl Recover {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
-        let Input { files, json, max_header_size } = self.input;
         let tail = if self.tail == "drop" { Tail::Drop } else { Tail::Keep };
-        let options = RecoverOptions { zerofill_incomplete: self.zerofill_incomplete, tail, max_header_size };
-        let mut objects = Vec::new();
-        let mut status = DONE;
-        for path in &files {
-            let done = recover(path, options);
-            match &done {
-                _ if json => objects.push(object(path, &done, counts)),
-                Ok(done) => writeln!(out, "{}: {}", paint(STRONG, plain(path.display())), words(done))?,
-                Err(error) => complain_of(err, path, error)?,
-            }
-            status = if done.is_err() { FAILED } else { status };
-        }
-        if json {
-            write_json(out, objects)?;
-        }
-        Ok(status)
+        let zerofill_incomplete = self.zerofill_incomplete;
+        let mend =
+            |path: &Path, max_header_size| recover(path, RecoverOptions { zerofill_incomplete, tail, max_header_size });
+        self.input.each(out, err, mend, words, counts)
     }
 }
 

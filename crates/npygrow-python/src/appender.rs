@@ -3,7 +3,7 @@
 use npygrow::{Durability, Mode, OnTail};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyReadonlyArray1};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyResourceWarning, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyResourceWarning, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyRange, PyTuple};
@@ -100,7 +100,7 @@ impl Appender {
         row_shape: Option<&Bound<'_, PyAny>>,
         order: Option<&str>,
         durability: &str,
-        buffering: usize,
+        #[pyo3(from_py_with = size)] buffering: usize,
         turns: bool,
         on_tail: &str,
         casting: &str,
@@ -138,8 +138,9 @@ impl Appender {
         let appender = py.detach(|| options.open(&path.0)).map_err(|error| interrupt.raise(error))?;
         let dropped = appender.dropped();
         if dropped.bytes > 0 {
+            let rows = if dropped.rows == 1 { "row" } else { "rows" };
             let text = format!(
-                "{name}: cut {} bytes ({} whole rows) of an append that was never acknowledged",
+                "{name}: cut {} bytes ({} whole {rows}) of an append that was never acknowledged",
                 dropped.bytes, dropped.rows
             );
             warn(py, &py.get_type::<PyUserWarning>(), text)?;
@@ -222,8 +223,8 @@ impl Appender {
     /// rows : int
     ///     How many stay.
     #[pyo3(signature = (rows))]
-    fn truncate(&self, py: Python<'_>, rows: u64) -> PyResult<()> {
-        self.call(py, |appender| appender.truncate(rows))
+    fn truncate(&self, py: Python<'_>, #[pyo3(from_py_with = size)] rows: usize) -> PyResult<()> {
+        self.call(py, |appender| appender.truncate(rows as u64))
     }
 
     /// Publishes what is buffered and gives the file back. Closing twice is fine.
@@ -391,6 +392,16 @@ impl Drop for Appender {
 fn sizes(shape: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
     let sizes = shape.extract().map(|size| vec![size]).or_else(|_: PyErr| shape.extract());
     sizes.map_err(|_| PyValueError::new_err(format!("row_shape must be a size or a tuple of sizes, not {shape:?}")))
+}
+
+/// A number of bytes or rows. For one that is out of range Python's own words are of another language's types.
+fn size(size: &Bound<'_, PyAny>) -> PyResult<usize> {
+    size.extract().map_err(|error: PyErr| {
+        if !error.is_instance_of::<PyOverflowError>(size.py()) {
+            return error;
+        }
+        PyValueError::new_err(format!("expected a number of bytes or rows, 0 to {}, found {size}", usize::MAX))
+    })
 }
 
 fn timeout(seconds: f64) -> PyResult<Duration> {

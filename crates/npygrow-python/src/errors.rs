@@ -36,6 +36,7 @@ fn os_error(error: &Error) -> PyErr {
         io::ErrorKind::AlreadyExists => Some(libc::EEXIST),
         io::ErrorKind::NotADirectory => Some(libc::ENOTDIR),
         io::ErrorKind::IsADirectory => Some(libc::EISDIR),
+        io::ErrorKind::InvalidInput => Some(libc::EINVAL),
         _ => None,
     });
     match number {

@@ -29,6 +29,8 @@ const LAYOUTS: [(&str, Room); 3] = [("auto", Room::Auto), ("compact", Room::Comp
 /// ------
 /// FormatError
 ///     Its header cannot be read.
+/// NeedsRecoveryError
+///     Its rows are half moved: ``ensure_appendable(filename, inplace=True)`` is at work or was interrupted.
 ///
 /// Examples
 /// --------
@@ -135,18 +137,20 @@ pub(crate) fn recover<'py>(
 
 /// Makes sure that rows can be appended to a file as long as it lives.
 ///
-/// A file whose header lacks room is replaced by a copy with room; mode, owner and times are kept, symbolic links are
-/// followed, and a crash leaves the old file or the new one.
+/// A file whose header lacks room is replaced by a copy with room, or rewritten in place; mode, owner and, by a copy, times
+/// are kept, symbolic links are followed, and a crash leaves the old file, the new one, or one that the next call finishes.
 ///
 /// Parameters
 /// ----------
 /// filename : str, bytes or os.PathLike
 ///     The file.
 /// inplace : bool
-///     Move the rows within the file, for a disk too full for a copy. Not implemented yet.
+///     Move the rows within the file, for a disk too full for a copy: slow, and takes at most 8 MiB beside the file. Until
+///     it is done no reader takes the file. A kill or a power cut at any point loses nothing: the next `Appender`, `recover`
+///     or `ensure_appendable` finishes. What was mapped before must be mapped again.
 /// layout : {"auto", "compact", "fast"}
 ///     "compact" copies the rows; "fast" shares their blocks where the file system can, and makes the header 4096 bytes
-///     longer; "auto" does that for files of 256 MiB and more.
+///     longer; "auto" does that for files of 256 MiB and more. Of no account with `inplace`.
 /// max_header_size : int
 ///     Refuse longer headers, as `numpy.load` does.
 ///
@@ -179,13 +183,8 @@ pub(crate) fn ensure_appendable(
     layout: &str,
     max_header_size: u64,
 ) -> PyResult<bool> {
-    if inplace {
-        return Err(PyNotImplementedError::new_err(format!(
-            "{}: inplace=True is not there yet: call ensure_appendable(filename), which makes a copy beside the file first",
-            filename.text()
-        )));
-    }
-    let room = word("layout", layout, &LAYOUTS)?;
+    let layout = word("layout", layout, &LAYOUTS)?;
+    let room = if inplace { Room::InPlace } else { layout };
     py.detach(|| npygrow::ensure_appendable(&filename.0, room, max_header_size)).map_err(raise)?;
     Ok(true)
 }
@@ -208,7 +207,7 @@ pub(crate) fn is_appendable(py: Python<'_>, filename: FsPath, max_header_size: u
     py.detach(|| npygrow::is_appendable(&filename.0, max_header_size)).map_err(raise)
 }
 
-/// Whether a file holds more or fewer bytes than its header counts.
+/// Whether a file holds more or fewer bytes than its header counts, or its rows are half moved.
 ///
 /// Parameters
 /// ----------

@@ -93,6 +93,7 @@ pub struct Faults(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     armed: Option<Armed>,
+    before: Option<(Call, Box<dyn FnOnce() + Send>)>,
     hit: Option<Call>,
     dead: bool,
     calls: Vec<Record>,
@@ -116,6 +117,11 @@ impl Faults {
         state.armed = Some(Armed { call, skip, fault });
         state.hit = None;
         state.calls.clear();
+    }
+
+    /// Lets something happen just before the next call of this kind: what another process would do.
+    pub fn before(&self, call: Call, action: impl FnOnce() + Send + 'static) {
+        self.state().before = Some((call, Box::new(action)));
     }
 
     /// The process dies now.
@@ -143,6 +149,10 @@ impl Faults {
 
     /// Records a call and says how it goes wrong.
     fn enter(&self, mut record: Record) -> Result<Option<Fault>> {
+        let action = self.state().before.take_if(|(call, _)| *call == record.call);
+        if let Some((_, action)) = action {
+            action();
+        }
         let mut state = self.state();
         if state.dead {
             return Err(died());
@@ -350,6 +360,10 @@ impl Storage for FaultyStorage {
     fn unlock(&mut self) -> Result<()> {
         self.locked = false;
         self.inner.unlock()
+    }
+
+    fn is_deleted(&self) -> Result<bool> {
+        self.inner.is_deleted()
     }
 
     fn identity(&self) -> Result<Option<Identity>> {

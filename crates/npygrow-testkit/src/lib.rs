@@ -7,4 +7,5 @@
 pub mod faulty;
 pub mod golden;
 pub mod model;
+pub mod powercut;
 pub mod shared;

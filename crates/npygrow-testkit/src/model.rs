@@ -31,12 +31,14 @@ impl Model {
         self.committed_rows() + (self.buffered.len() / self.row_size) as u64
     }
 
-    /// An append that returned.
-    pub fn append(&mut self, rows: &[u8]) {
+    /// An append that returned; says whether it published.
+    pub fn append(&mut self, rows: &[u8]) -> bool {
         self.buffered.extend(rows);
-        if self.buffered.len() >= self.buffering {
+        let full = self.buffered.len() >= self.buffering;
+        if full {
             self.publish();
         }
+        full
     }
 
     /// `commit`, `sync` or `close`.

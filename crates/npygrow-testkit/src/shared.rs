@@ -62,6 +62,12 @@ impl SharedFolder {
         guard(&inode.content).bytes = Memory::from(bytes.to_vec());
     }
 
+    /// Gives `name` to a new file, as a rename does.
+    pub fn swap(&self, name: &str, bytes: &[u8]) {
+        guard(&self.files).remove(OsStr::new(name));
+        self.put(name, bytes);
+    }
+
     /// All names, those of temps too.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result, error};
 use crate::format::{Growable, Layout};
 use crate::grow::{Durability, Growing};
+use crate::inplace;
 use crate::open::{Found, Spec, find};
 use crate::options::{Mode, Options};
 use crate::storage::{Directory, Folder, Hold, Owner, Storage, Temp, Wait, acquire};
@@ -64,18 +65,24 @@ impl Place {
         }
     }
 
+    /// What is in the file of this place, under its lock: a move in place that was interrupted is finished first.
+    pub(crate) fn find(&self, storage: &mut dyn Storage, max_header_size: u64) -> Result<Found> {
+        inplace::settle(&*self.folder, &self.name, storage, max_header_size)?;
+        find(storage, max_header_size)
+    }
+
     /// Looks at what is there, as `options` ask.
     pub(crate) fn look(&self, options: &Options) -> Result<Standing> {
         if options.mode == Mode::New && self.folder.identity(&self.name)?.is_some() {
             return Err(exists());
         }
-        let Some(storage) = self.lock(&wait(options), hold(options))? else { return Ok(Standing::Missing) };
+        let Some(mut storage) = self.lock(&wait(options), hold(options))? else { return Ok(Standing::Missing) };
         match options.mode {
             Mode::New => Err(exists()),
             Mode::Write => Ok(Standing::Replaceable(storage)),
             Mode::Append if storage.len()? == 0 => Ok(Standing::Replaceable(storage)),
             Mode::Append => {
-                let found = find(&*storage, options.header_limit())?;
+                let found = self.find(&mut *storage, options.header_limit())?;
                 Ok(Standing::Whole(storage, Box::new(found)))
             }
         }
@@ -174,7 +181,7 @@ impl Creation {
     }
 }
 
-/// How [`ensure_appendable`] makes room.
+/// How [`crate::ensure_appendable`] makes room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
     /// By sharing blocks for files of 256 MiB and more where the file system can, else by a copy.
@@ -184,6 +191,13 @@ pub enum Room {
     Compact,
     /// By sharing blocks where the file system can: nothing is copied, and the header grows by 4096 bytes.
     Fast,
+    /// By moving the rows within the file, for a disk too full for a copy: beside the file it takes two blocks of at most
+    /// 4 MiB, less where there is less. Slow, since every block is synced twice.
+    ///
+    /// Until it is done no reader takes the file, which survives a kill and a power cut at any point: whoever opens it
+    /// next to append, `recover` and `ensure_appendable` finish the move. Readers and mappings from before see rows move
+    /// under them: open them again. Mode and owner stay, the times are those of the move.
+    InPlace,
 }
 
 /// Below this size a copy is as good as sharing blocks, and leaves a small header.
@@ -193,15 +207,19 @@ const SHARE_FROM: u64 = 256 << 20;
 const BLOCK_SIZE: u64 = 4096;
 
 impl Place {
-    /// Puts a file with the same rows and room to grow in the place of `old`, and hands it back, locked.
+    /// Gives the header of `old` room to grow, in a file that takes its place or in itself, and hands the file back, locked.
     pub(crate) fn give_room(
         &self,
-        old: Box<dyn Storage>,
+        mut old: Box<dyn Storage>,
         found: &Found,
         room: Room,
         max_header_size: u64,
     ) -> Result<Box<dyn Storage>> {
         self.check_owner()?;
+        if room == Room::InPlace {
+            inplace::make_room(&*self.folder, &self.name, &mut *old, found, max_header_size)?;
+            return Ok(old);
+        }
         let mut temp = self.folder.create_temp(&self.name, Some(&*old))?;
         let data = found.layout.end(found.rows)?;
         let share = room == Room::Fast || room == Room::Auto && data >= SHARE_FROM;

@@ -74,6 +74,14 @@ impl Error {
         this
     }
 
+    /// An [`Io`](ErrorKind::Io) error that the system has a kind for, and `detail` all the words.
+    #[cfg(feature = "std")]
+    pub(crate) fn of_kind(kind: std::io::ErrorKind, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut this = Error::new(ErrorKind::Io, detail);
+        this.0.os = Some(Os { errno: None, kind, words: String::new() });
+        this
+    }
+
     /// The same error, about the file at `path`, unless it names one already.
     #[must_use]
     pub fn at(mut self, path: impl fmt::Display) -> Self {

@@ -3,10 +3,11 @@
 //! Invariants: `end` is where the committed rows end. Between two calls the storage ends there too, and its first bytes are
 //! `header`, unless the handle is latched. Nothing before `end` is written but the count.
 
-use crate::error::{Error, Result, count, error};
+use crate::error::{Error, Result, error};
 use crate::format::{CountField, Growable, Layout, MAX_ROWS};
-use crate::open::{Found, Growth, Health, Spec, truncated};
+use crate::open::{Found, Growth, Spec};
 use crate::storage::{Latched, Storage};
+use crate::tail::{Dropped, OnTail, Tail};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -23,29 +24,6 @@ pub enum Durability {
     Ordered,
     /// Also a power cut, with every acknowledged row: the count is synced too.
     Power,
-}
-
-/// What opening does with bytes after the last committed row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnTail {
-    /// Cuts what an append of ours left unacknowledged; refuses with `NeedsRecovery` where the header is not ours.
-    #[default]
-    Auto,
-    /// Whole rows become rows, a torn row is cut.
-    Keep,
-    /// Cuts it.
-    Drop,
-    /// Refuses with `NeedsRecovery`.
-    Error,
-}
-
-/// What was cut from the tail of a file when it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// Whole rows among the bytes.
-    pub rows: u64,
-    /// All bytes that were cut.
-    pub bytes: u64,
 }
 
 /// From this size on an append looks at the file first; smaller ones once in [`SMALL_APPENDS`].
@@ -167,9 +145,9 @@ impl Growing {
         self.at.layout.row_size
     }
 
-    /// Whether this process may write: not in a fork.
-    pub(crate) fn is_owner(&self) -> bool {
-        self.storage.check_owner().is_ok()
+    /// Refuses in a forked child.
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        self.storage.check_owner()
     }
 
     pub(crate) fn storage(&mut self) -> &mut Latched {
@@ -213,19 +191,20 @@ impl Growing {
         if size >= LARGE || self.unchecked >= SMALL_APPENDS { self.check() } else { self.storage.check() }
     }
 
-    /// Refuses, for good, when the size or the header is not as this handle left it.
+    /// Refuses, for good, when the size or the header is not as this handle left it, or the file is deleted.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.storage.check()?;
         self.unchecked = 0;
         let size = self.storage.len()?;
         let got = self.storage.read_up_to(0, &mut self.seen)?;
-        if size == self.at.end && self.seen[..got] == self.at.header {
-            return Ok(());
-        }
-        let what = if size == self.at.end {
-            String::from("its header was rewritten")
-        } else {
+        let what = if size != self.at.end {
             alloc::format!("it should be {} bytes long and is {size}", self.at.end)
+        } else if self.seen[..got] != self.at.header {
+            String::from("its header was rewritten")
+        } else if self.storage.is_deleted()? {
+            String::from("it was deleted, or replaced by another, and its rows with it")
+        } else {
+            return Ok(());
         };
         Err(self.storage.latch(alloc::format!("another program changed the file under this appender: {what}")))
     }
@@ -371,56 +350,6 @@ fn changed(old: &[u8], new: &[u8]) -> Range<usize> {
     let start = old.iter().zip(new).position(differ).unwrap_or(0);
     let end = old.len() - old.iter().rev().zip(new.iter().rev()).position(differ).unwrap_or(old.len());
     start..end.max(start)
-}
-
-/// The bytes after the last committed row, and how many rows of them stay.
-pub(crate) struct Tail {
-    rows: u64,
-    bytes: u64,
-    pub(crate) keep: u64,
-}
-
-impl Tail {
-    /// What `on_tail` makes of it. An error where the file must not be appended to as it is.
-    pub(crate) fn of(found: &Found, on_tail: OnTail) -> Result<Self> {
-        let (rows, bytes) = match found.health {
-            Health::Clean => (0, 0),
-            Health::Tail { rows, bytes } => (rows, bytes),
-            Health::Truncated { rows, .. } => return Err(truncated(found.rows, rows)),
-            Health::Sequence => return Err(sequence()),
-        };
-        let ours = matches!(found.growth, Growth::Ours(_));
-        let keep = match on_tail {
-            _ if bytes == 0 => 0,
-            OnTail::Keep => rows,
-            OnTail::Drop => 0,
-            OnTail::Auto if ours => 0,
-            OnTail::Auto | OnTail::Error => {
-                return Err(error!(
-                    NeedsRecovery,
-                    "expected the file to end after {}, found {} ({}): call recover(path) to keep them, or open with \
-                     on_tail=\"keep\" or \"drop\"",
-                    count(found.rows, "row"),
-                    count(bytes, "more byte"),
-                    count(rows, "whole row")
-                ));
-            }
-        };
-        Ok(Tail { rows, bytes, keep })
-    }
-
-    pub(crate) fn dropped(&self, row_size: u64) -> Dropped {
-        Dropped { rows: self.rows - self.keep, bytes: self.bytes - self.keep * row_size }
-    }
-}
-
-/// A file that goes on with a second `.npy`.
-pub(crate) fn sequence() -> Error {
-    error!(
-        Unsupported,
-        "a second array begins where the first ends (several np.save calls into one file): read it with np.load on one open \
-         file, once for each array, and save each array to a file of its own"
-    )
 }
 
 /// A file whose count cannot grow in place.

@@ -1,12 +1,15 @@
 //! What a file is and whether it is well, without changing it.
 
 use crate::create::{Place, missing};
-use crate::error::{Result, count};
+use crate::error::{ErrorKind, Result, count};
 use crate::format::{Dtype, Order};
 use crate::open::{Found, Growth, Health, find};
+use crate::storage::Folder;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// What [`inspect`] found.
@@ -112,35 +115,62 @@ fn advice(found: &Found) -> Option<String> {
 ///
 /// # Errors
 ///
-/// `NotNpy`, `Malformed`, `Unsupported`, `OverLimit` when it is no file for us; `Io` when it cannot be read.
+/// `NeedsRecovery` when its rows are half moved ([`Room::InPlace`](crate::Room::InPlace)); `NotNpy`, `Malformed`,
+/// `Unsupported`, `OverLimit` when it is no file for us; `Io` when it cannot be read.
 pub fn inspect(path: impl AsRef<Path>, max_header_size: u64) -> Result<Report> {
     look(path.as_ref(), max_header_size).map(Report::new)
 }
 
-/// Whether rows can be appended to the file at `path` as it is.
+/// As [`inspect`], in any [`Folder`].
+///
+/// # Errors
+///
+/// As [`inspect`].
+pub fn inspect_in(folder: Arc<dyn Folder>, name: &OsStr, max_header_size: u64) -> Result<Report> {
+    let place = Place::new(folder, name);
+    look_at(&place, max_header_size).map(Report::new).map_err(|error| error.at(place.path().display()))
+}
+
+/// Whether rows can be appended to the file at `path` as it is. A tail that an append of ours left, or is writing just now,
+/// is no hindrance: opening cuts it.
 ///
 /// # Errors
 ///
 /// As [`inspect`].
 pub fn is_appendable(path: impl AsRef<Path>, max_header_size: u64) -> Result<bool> {
-    let found = look(path.as_ref(), max_header_size)?;
-    Ok(found.growth.max_rows().is_some_and(|max| max > found.rows) && found.health == Health::Clean)
+    let Some(found) = unless_moving(look(path.as_ref(), max_header_size))? else { return Ok(false) };
+    let whole = match found.health {
+        Health::Clean => true,
+        Health::Tail { .. } => matches!(found.growth, Growth::Ours(_)),
+        Health::Truncated { .. } | Health::Sequence => false,
+    };
+    Ok(whole && found.growth.max_rows().is_some_and(|max| max > found.rows))
 }
 
-/// Whether the file at `path` holds more or fewer bytes than its header counts.
+/// Whether the file at `path` holds more or fewer bytes than its header counts, or its rows are half moved.
 ///
 /// # Errors
 ///
 /// As [`inspect`].
 pub fn needs_recovery(path: impl AsRef<Path>, max_header_size: u64) -> Result<bool> {
-    Ok(look(path.as_ref(), max_header_size)?.health != Health::Clean)
+    let found = unless_moving(look(path.as_ref(), max_header_size))?;
+    Ok(found.is_none_or(|found| found.health != Health::Clean))
+}
+
+/// `None` for a file whose rows are being moved in place: all that [`find`] calls in need of recovery.
+fn unless_moving(found: Result<Found>) -> Result<Option<Found>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NeedsRecovery => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 fn look(path: &Path, max_header_size: u64) -> Result<Found> {
-    let look = || {
-        let place = Place::resolve(path)?;
-        let storage = place.folder.open(&place.name, false)?.ok_or_else(missing)?;
-        find(&*storage, max_header_size)
-    };
-    look().map_err(|error| error.at(path.display()))
+    let place = Place::resolve(path);
+    place.and_then(|place| look_at(&place, max_header_size)).map_err(|error| error.at(path.display()))
+}
+
+fn look_at(place: &Place, max_header_size: u64) -> Result<Found> {
+    let storage = place.folder.open(&place.name, false)?.ok_or_else(missing)?;
+    find(&*storage, max_header_size)
 }

@@ -42,12 +42,15 @@ mod element;
 mod grow;
 mod open;
 mod options;
+mod tail;
 
 mod append;
 mod read;
 
 #[cfg(feature = "std")]
 mod create;
+#[cfg(feature = "std")]
+mod inplace;
 #[cfg(feature = "std")]
 mod inspect;
 #[cfg(feature = "std")]
@@ -59,17 +62,18 @@ pub use append::{Appender, Batch};
 pub use element::Element;
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Dtype, Field, Header, MAX_HEADER_SIZE, MAX_ROWS, Order};
-pub use grow::{Dropped, Durability, OnTail};
+pub use grow::Durability;
 pub use open::Health;
 pub use options::{Mode, Options};
 pub use read::Reader;
+pub use tail::{Dropped, OnTail};
 
 #[cfg(feature = "std")]
 pub use append::save;
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]
-pub use inspect::{Report, inspect, is_appendable, needs_recovery};
+pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
 #[cfg(feature = "std")]
 pub use repair::{RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, recover, recover_in};
 #[cfg(feature = "std")]

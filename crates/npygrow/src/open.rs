@@ -92,6 +92,9 @@ impl Found {
     }
 }
 
+/// What stands in the place of magic and version while rows move: one aligned word, so that a reader sees either, whole.
+pub(crate) const MOVING: [u8; 8] = *b"\x93NPYGROW";
+
 /// Reads the header of `storage` and compares what it counts with what is there.
 pub(crate) fn find(storage: &dyn Storage, max_header_size: u64) -> Result<Found> {
     let bytes = read_header(storage, max_header_size)?;
@@ -128,6 +131,13 @@ fn read_header(storage: &dyn Storage, max_header_size: u64) -> Result<Vec<u8>> {
     let mut first = [0; 512];
     let got = storage.read_up_to(0, &mut first)?;
     let first = &first[..got];
+    if first.starts_with(&MOVING) {
+        return Err(error!(
+            NeedsRecovery,
+            "a move of its rows in place is under way or was interrupted: open it with Appender, or call recover(path), to \
+             finish it"
+        ));
+    }
     if !first.starts_with(&MAGIC) {
         return Err(error!(
             NotNpy,

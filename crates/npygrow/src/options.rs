@@ -2,8 +2,9 @@
 
 use crate::error::{Result, error};
 use crate::format::{Dtype, MAX_HEADER_SIZE, Order, Tuple};
-use crate::grow::{Durability, OnTail};
+use crate::grow::Durability;
 use crate::open::Spec;
+use crate::tail::OnTail;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -111,7 +112,8 @@ impl Options {
         self
     }
 
-    /// What to call while waiting for another appender; its error ends the wait.
+    /// What to call while waiting for another appender: before each try, and in a wait without a timeout, which sleeps in the
+    /// kernel, only once and after every signal. Its error ends the wait.
     pub fn on_wait(mut self, poll: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
         self.on_wait = Some(Arc::new(poll));
         self
@@ -125,6 +127,11 @@ impl Options {
 
     pub(crate) fn header_limit(&self) -> u64 {
         self.max_header_size.unwrap_or(MAX_HEADER_SIZE)
+    }
+
+    /// Whether the options say all of what the rows are.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.dtype.is_some() && self.row_shape.is_some()
     }
 
     /// What the rows are, as far as the options say all of it.

@@ -129,7 +129,8 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// As [`Reader::open`]; `Mismatch` when the file is another one now, or shorter.
+    /// As [`Reader::open`]; `Mismatch` when the file was overwritten by another, or is shorter. A file that was put in its
+    /// place by a rename is not seen: the file is followed, not its name.
     pub fn refresh(&mut self) -> Result<Range<u64>> {
         let found = find_whole(&*self.storage, self.max_header_size)?;
         let was = self.found.rows;

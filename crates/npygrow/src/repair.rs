@@ -3,10 +3,11 @@
 use crate::create::{Place, Room, missing, wait};
 use crate::error::{Result, error};
 use crate::format::{Growable, Layout, MAX_HEADER_SIZE, MAX_ROWS, plain_header};
-use crate::grow::{Durability, no_room, sequence, tears};
-use crate::open::{Found, Growth, Health, find, truncated};
+use crate::grow::{Durability, no_room, tears};
+use crate::open::{Found, Growth, Health, truncated};
 use crate::options::Options;
 use crate::storage::{BLOCK, Folder, Hold, Latched, Storage};
+use crate::tail::sequence;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -98,8 +99,8 @@ pub fn recover_in(folder: Arc<dyn Folder>, name: &OsStr, options: RecoverOptions
 }
 
 fn recover_at(place: &Place, options: RecoverOptions) -> Result<Recovery> {
-    let storage = lock(place)?;
-    let found = find(&*storage, options.max_header_size)?;
+    let mut storage = lock(place)?;
+    let found = place.find(&mut *storage, options.max_header_size)?;
     let plan = Plan::new(&found, options)?;
     let recovery = plan.report(&*storage, &found)?;
     plan.carry_out(place, storage, found, options.max_header_size)?;
@@ -181,7 +182,9 @@ impl Plan {
         if self.size < found.size {
             storage.set_len(self.size)?;
         }
-        storage.sync()
+        storage.sync()?;
+        // Who made the file may not have made its name durable.
+        place.folder.sync()
     }
 }
 
@@ -258,12 +261,13 @@ fn zero_run(storage: &dyn Storage, layout: &Layout, size: u64) -> Result<u64> {
 /// Makes sure that rows can be appended to the file at `path` as long as it lives; says whether it had to be rewritten.
 ///
 /// A file whose header lacks room is replaced by one with room: mode, owner and times are kept, symlinks are followed, and
-/// a crash leaves the old file or the new one.
+/// a crash leaves the old file or the new one. [`Room::InPlace`] is for disks too full for that.
 ///
 /// # Errors
 ///
 /// `Locked` when an appender holds the file; `NeedsRecovery` when it is broken; `NotAppendable` for a 0-d array; `NotNpy`,
-/// `Malformed`, `Unsupported`, `OverLimit` when it is no file for us; `Io` for the rest: then it is as it was.
+/// `Malformed`, `Unsupported`, `OverLimit` when it is no file for us; `Io` for the rest: then it is as it was, or, in place,
+/// refused by all readers until the next call finishes.
 pub fn ensure_appendable(path: impl AsRef<Path>, room: Room, max_header_size: u64) -> Result<bool> {
     let path = path.as_ref();
     let place = Place::resolve(path);
@@ -281,8 +285,8 @@ pub fn ensure_appendable_in(folder: Arc<dyn Folder>, name: &OsStr, room: Room, m
 }
 
 fn ensure_at(place: &Place, room: Room, max_header_size: u64) -> Result<bool> {
-    let storage = lock(place)?;
-    let found = find(&*storage, max_header_size)?;
+    let mut storage = lock(place)?;
+    let found = place.find(&mut *storage, max_header_size)?;
     match found.health {
         Health::Truncated { rows, .. } => return Err(truncated(found.rows, rows)),
         Health::Sequence => return Err(sequence()),

@@ -106,7 +106,8 @@ impl View {
     ///
     /// # Errors
     ///
-    /// As [`View::open`]; `Mismatch` when the file is another one now, or shorter.
+    /// As [`View::open`]; `Mismatch` when the file was overwritten by another, or is shorter. A file that was put in its
+    /// place by a rename is not seen: the file is followed, not its name.
     pub fn refresh(&mut self) -> Result<Range<u64>> {
         let found = find_whole(&*self.file, self.max_header_size)?;
         let was = self.len();
@@ -131,8 +132,8 @@ fn map(file: &File, found: &Found) -> Result<Option<Arc<Mmap>>> {
         usize::try_from(size).map_err(|_| error!(OverLimit, "{size} bytes are too many to map on this machine"))?;
     // SAFETY: the mapping is read-only and ends inside the file, which `find_whole` found long enough. It leaves the header
     // out, whose count changes. Memory that another program changes is outside of what Rust can promise; what this crate
-    // promises is that it never changes a committed row in place, so that only foreign writers can, and `truncate` and
-    // `recover`, whose docs say so.
+    // promises is that it never changes a committed row in place, so that only foreign writers can, and `truncate`,
+    // `recover` and a move in place, whose docs say so.
     let map = unsafe { MmapOptions::new().offset(start).len(len).map(file.as_std()) };
     map.map(|map| Some(Arc::new(map))).map_err(|why| Error::io("cannot map it", &why))
 }

@@ -103,7 +103,7 @@ order   C, the first axis grows
 rows    2, 24 bytes each
 header  74 bytes, version 1.0, no room to grow
 health  clean
-call    ensure_appendable(path)  in Python or Rust, makes room to grow
+call    npy ensure-appendable tight.npy  makes room to grow
 ";
     folder.check(&["info", "--check", "tight.npy"], 0, expected, "");
 
@@ -151,7 +151,7 @@ fn files_that_cannot_be_read() {
              a download's error\n",
         ),
         (&["info", "--check", "none.npy"], "error: none.npy: cannot open: No such file or directory (os error 2)\n"),
-        (&["info", "folder"], "error: folder: expected a regular file, found a folder: is a directory\n"),
+        (&["info", "folder"], "error: folder: expected a regular file, found a folder\n"),
         (
             &["info", "--max-header-size", "245", "long.npy"],
             "error: long.npy: the header takes 246 bytes, more than max_header_size=245: raise it if you trust its \

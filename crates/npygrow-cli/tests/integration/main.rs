@@ -4,14 +4,21 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod append;
+mod ensure_appendable;
+mod guide;
 mod info;
+mod live;
 mod recover;
+mod shell;
+mod truncate;
 mod usage;
 
 use npygrow::Appender;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 struct Folder(TempDir);
@@ -56,6 +63,17 @@ impl Folder {
             command.env_remove(colours);
         }
         command
+    }
+
+    /// As [`check`](Folder::check), with `input` on standard input.
+    #[track_caller]
+    fn check_fed(&self, input: &[u8], args: &[&str], status: i32, out: &str, err: &str) {
+        let mut command = self.command(args);
+        let mut npy = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Where `npy` refuses before it reads, nobody takes it.
+        let _ = npy.stdin.take().unwrap().write_all(input);
+        let output = npy.wait_with_output().unwrap();
+        assert_eq!(said(&output), (out.into(), err.into(), Some(status)), "npy {}", args.join(" "));
     }
 
     /// Runs `npy` and holds all that it says, and its exit status, to what is expected.

@@ -4,22 +4,28 @@ use super::{Folder, said};
 use std::fs;
 
 const HELP: &str = "\
-NumPy files that grow: look at them, mend them
+NumPy files that grow: look at them, append to them, mend them
 
 Usage: npy <COMMAND>
 
 Commands:
-  info     Say what files hold, whether they are well, and what to call if not
-  recover  Mend files after a crash or a cut download
+  info               Say what files hold, whether they are well, and what to call if not
+  append             Append rows from .npy files, standard input or CSV
+  ensure-appendable  Make room in headers, so that rows can be appended
+  truncate           Cut a file to its first rows
+  recover            Mend files after a crash or a cut download
+  completions        Print the completions for a shell
+  man                Print the man page
 
 Options:
   -h, --help     Print help
   -V, --version  Print version
 
 Examples:
-  npy info pose.npy          what it holds and how it is
-  npy info --check *.npy     a table; exit status 1 if one needs mending
-  npy recover pose.npy       after a crash or a cut download
+  npy info pose.npy                what it holds and how it is
+  npy append all.npy day*.npy      rows of other files
+  sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
+  npy recover pose.npy             after a crash or a cut download
 
 Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.
 ";

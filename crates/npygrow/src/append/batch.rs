@@ -67,7 +67,7 @@ impl Batch<'_> {
             }
             #[cfg(feature = "std")]
             (Target::New(creation), _) => creation.write(bytes),
-            _ => Err(error!(Mismatch, "this append failed before: begin a new one")),
+            _ => Err(failed_before()),
         }
     }
 
@@ -77,6 +77,9 @@ impl Batch<'_> {
     ///
     /// As [`Appender::append_bytes`], and `Mismatch` when bytes are missing; the file is as before.
     pub fn commit(mut self) -> Result<Option<Range<u64>>> {
+        if matches!(self.to, Target::Done) {
+            return Err(self.appender.named(failed_before()));
+        }
         if self.left > 0 {
             let error = self.wrong_size();
             self.undo();
@@ -117,6 +120,10 @@ impl Batch<'_> {
         self.appender.forget();
         let _ = self.appender.end_turn(Ok(()));
     }
+}
+
+fn failed_before() -> Error {
+    error!(Mismatch, "this append failed before: begin a new one")
 }
 
 impl Drop for Batch<'_> {

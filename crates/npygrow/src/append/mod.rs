@@ -1,5 +1,6 @@
 //! The appender: rows go in, row numbers come out.
 
+mod accept;
 #[cfg(feature = "ndarray")]
 mod array;
 mod batch;
@@ -8,6 +9,7 @@ mod open;
 mod place;
 mod publish;
 
+use accept::{row_size, unknown_dtype};
 pub use batch::Batch;
 use batch::Target;
 #[cfg(feature = "std")]
@@ -16,12 +18,13 @@ pub use place::save;
 #[cfg(feature = "std")]
 use crate::create::Place;
 use crate::element::{self, Element};
-use crate::error::{Error, Result, error};
-use crate::format::{Dtype, Layout, Order, Tuple};
-use crate::grow::{Dropped, Growing};
+use crate::error::{Result, error};
+use crate::format::{Dtype, Order};
+use crate::grow::Growing;
 use crate::open::Spec;
 use crate::options::Options;
 use crate::storage::Storage;
+use crate::tail::Dropped;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::any::TypeId;
@@ -329,74 +332,4 @@ impl Drop for Appender {
             let _ = self.finish();
         }
     }
-}
-
-impl Appender {
-    fn named(&self, error: Error) -> Error {
-        #[cfg(feature = "std")]
-        if let Some(place) = &self.place {
-            return error.at(place.path().display());
-        }
-        error
-    }
-
-    /// After an append that came to nothing: what it settled of a file that is not there yet is open again.
-    fn forget(&mut self) {
-        if self.buffered == 0 && !matches!(self.state, State::Growing(_)) {
-            self.options = self.asked.clone();
-            self.accepted = None;
-        }
-    }
-
-    /// Refuses values that are not of the file's dtype; a new file takes its dtype and its row shape from them.
-    fn accept<T: Element>(&mut self, row_shape: impl FnOnce() -> Vec<u64>) -> Result<()> {
-        let id = TypeId::of::<T>();
-        if self.accepted == Some(id) {
-            return Ok(());
-        }
-        match &self.options.dtype {
-            Some(dtype) => element::check::<T>(dtype).map_err(|error| self.named(error))?,
-            None => self.options.dtype = Some(T::dtype()),
-        }
-        self.options.row_shape.get_or_insert_with(row_shape);
-        self.accepted = Some(id);
-        Ok(())
-    }
-
-    fn failed(&mut self, error: Error) -> Error {
-        self.forget();
-        self.named(error)
-    }
-
-    fn known_row_size(&mut self) -> Result<u64> {
-        if let State::Growing(growing) = &self.state {
-            return Ok(growing.row_size());
-        }
-        let spec = self.options.spec().ok_or_else(unknown_dtype);
-        spec.and_then(|spec| row_size(&spec)).map_err(|error| self.failed(error))
-    }
-
-    /// The bytes of `count` rows, which the file must be able to hold and to count.
-    fn check_count(&self, count: u64, row_size: u64) -> Result<u64> {
-        if let State::Growing(growing) = &self.state {
-            growing.rows_after(count.saturating_add(self.buffered))?;
-        }
-        count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))
-    }
-
-    fn not_whole_rows(&self, row_size: u64, size: u64) -> Error {
-        let shape = Tuple(self.row_shape().unwrap_or_default());
-        if row_size == 0 {
-            return error!(Mismatch, "rows of shape {shape} take no bytes: call append_rows with their number");
-        }
-        error!(Mismatch, "expected whole rows of shape {shape}, {row_size} bytes each, found {size} bytes")
-    }
-}
-
-fn row_size(spec: &Spec) -> Result<u64> {
-    Ok(Layout::new(0, &spec.dtype, &spec.row_shape)?.row_size)
-}
-
-fn unknown_dtype() -> Error {
-    error!(Mismatch, "a new file needs a dtype and a row shape: give them as options, or append typed values")
 }

@@ -1,12 +1,17 @@
 //! An appender on a caller's own storage.
 
 use super::{Appender, State, unknown_dtype};
-use crate::error::Result;
+#[cfg(feature = "std")]
+use crate::create::{hold, wait};
+use crate::error::{Result, error};
 use crate::format::Order;
-use crate::grow::{Dropped, Growing};
+use crate::grow::Growing;
 use crate::open::{Spec, find};
-use crate::options::Options;
+use crate::options::{Mode, Options};
 use crate::storage::Storage;
+#[cfg(feature = "std")]
+use crate::storage::acquire;
+use crate::tail::Dropped;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -23,8 +28,17 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// As [`Appender::options`]' other ways to open.
+    /// `Locked` when another appender holds it; `NeedsRecovery` when it is broken; `NotAppendable` when its header has no
+    /// room; `Mismatch` when it is not what the options ask for, or they ask for turns or a mode; `NotNpy`, `Malformed`,
+    /// `Unsupported`, `OverLimit` when it is no file for us; `Io` for the rest.
     pub fn on(self, mut storage: Box<dyn Storage>) -> Result<Appender> {
+        if self.turns || self.mode != Mode::Append {
+            return Err(error!(
+                Mismatch,
+                "a caller's own storage is continued, by one appender: expected neither turns nor a mode"
+            ));
+        }
+        lock(&mut *storage, &self)?;
         let (growing, dropped) = if storage.len()? == 0 {
             let dtype = self.dtype.clone().ok_or_else(unknown_dtype)?;
             let row_shape = self.row_shape.clone().unwrap_or_default();
@@ -34,11 +48,22 @@ impl Options {
             (Growing::made(storage, spec, header, layout, 0, self.durability)?, Dropped::default())
         } else {
             let found = find(&*storage, self.header_limit())?;
+            self.check(&found.spec)?;
             Growing::resume(storage, found, self.durability, self.on_tail)?
         };
-        self.check(growing.spec())?;
         Ok(Appender::new(self, State::Growing(Box::new(growing)), dropped))
     }
+}
+
+#[cfg(feature = "std")]
+fn lock(storage: &mut dyn Storage, options: &Options) -> Result<()> {
+    acquire(storage, &wait(options), hold(options))
+}
+
+/// Without a clock there is no waiting.
+#[cfg(not(feature = "std"))]
+fn lock(storage: &mut dyn Storage, _options: &Options) -> Result<()> {
+    if storage.try_lock()? { Ok(()) } else { Err(error!(Locked, "locked by another appender: close it first")) }
 }
 
 impl Appender {

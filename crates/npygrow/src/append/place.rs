@@ -2,12 +2,13 @@
 
 use super::{Appender, State, unknown_dtype};
 use crate::create::{Creation, Made, Place, Room, Standing, hold, wait};
-use crate::element::Element;
+use crate::element::{self, Element};
 use crate::error::{Result, error};
-use crate::grow::{Dropped, Durability, Growing, Tail, tears};
+use crate::grow::{Durability, Growing, tears};
 use crate::open::{Growth, find};
 use crate::options::{Mode, Options};
 use crate::storage::{Folder, Hold, Storage as _, acquire};
+use crate::tail::{Dropped, Tail};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -51,7 +52,7 @@ impl Appender {
         let mut this = Appender::new(options, State::Pending { replaces: None }, Dropped::default());
         this.place = Some(place);
         this.stand(standing)?;
-        if this.options.spec().is_some() && matches!(this.state, State::Pending { .. }) && !keeps_old {
+        if this.options.is_settled() && matches!(this.state, State::Pending { .. }) && !keeps_old {
             let target = this.start(0, 0)?;
             this.complete(target, 0)?;
         }
@@ -67,6 +68,7 @@ impl Appender {
             Standing::Whole(mut storage, mut found) => {
                 self.options.check(&found.spec)?;
                 let torn = |ours: &[u8]| tears(&found.bytes, ours, self.options.durability);
+                let syncs = self.options.durability != Durability::Process;
                 let tears = matches!(&found.growth, Growth::Adoptable(ours) if torn(&ours.bytes));
                 if let Some(place) = self.place.as_ref().filter(|_| tears) {
                     let tail = Tail::of(&found, self.options.on_tail)?;
@@ -76,6 +78,9 @@ impl Appender {
                     self.drop_also(dropped);
                     acquire(&mut *storage, &wait(&self.options), hold(&self.options))?;
                     *found = find(&*storage, self.options.header_limit())?;
+                } else if let Some(place) = self.place.as_ref().filter(|_| syncs) {
+                    // Who made the file may not have made its name durable, and the rows would go with the name.
+                    place.folder.sync()?;
                 }
                 let spec = found.spec.clone();
                 let (growing, dropped) =
@@ -117,7 +122,7 @@ impl Appender {
                 _ => Err(error!(Latched, "the file was removed while appenders took turns: open it again")),
             };
         }
-        let found = find(growing.storage(), self.options.header_limit())?;
+        let found = place.find(growing.storage(), self.options.header_limit())?;
         self.options.check(&found.spec)?;
         let dropped = growing.refresh(found, self.options.on_tail)?;
         self.drop_also(dropped);
@@ -127,7 +132,12 @@ impl Appender {
     /// Gives a new file its name; where another appender was faster, appends to that one's file.
     pub(super) fn place_new(&mut self, creation: Creation) -> Result<Range<u64>> {
         let Some(place) = self.place.clone() else { return Err(unknown_dtype()) };
-        let replaces = matches!(self.state, State::Pending { replaces: Some(_) });
+        place.check_owner()?;
+        let replaces = self.still_replaces(&place)?;
+        if !replaces {
+            // What was to be replaced became another's; its lock is in the way of looking at it again.
+            self.state = State::Pending { replaces: None };
+        }
         let mut late = match creation.finish(&place, replaces, self.options.durability)? {
             Made::Growing(growing) => return self.made(growing, &place),
             Made::Late(creation) => creation,
@@ -147,6 +157,18 @@ impl Appender {
                 Made::Late(_) => Err(error!(Io, "the file appears and disappears: another program is renaming it")),
             },
         }
+    }
+
+    /// Whether the new file takes the place of the one found before. An empty file that another program filled, or put
+    /// its own in the place of, is no new file any more.
+    fn still_replaces(&self, place: &Place) -> Result<bool> {
+        Ok(match &self.state {
+            State::Pending { replaces: Some(_) } if self.options.mode == Mode::Write => true,
+            State::Pending { replaces: Some(empty) } => {
+                empty.is_empty()? && place.folder.identity(&place.name)? == empty.identity()?
+            }
+            _ => false,
+        })
     }
 
     fn made(&mut self, mut growing: Box<Growing>, place: &Place) -> Result<Range<u64>> {
@@ -183,8 +205,9 @@ impl Appender {
 ///
 /// `Locked` when an appender holds the file; `Io` for the rest.
 pub fn save<T: Element>(path: impl AsRef<Path>, values: &[T]) -> Result<()> {
-    let options = Appender::options().mode(Mode::Write).durability(Durability::Power);
-    let mut appender = options.dtype(T::dtype()).row_shape(T::shape()).open(path)?;
-    appender.append(values)?;
+    // Without a dtype in the options nothing is made before the rows are there.
+    let mut appender = Appender::options().mode(Mode::Write).durability(Durability::Power).open(path)?;
+    appender.define(&T::dtype(), &T::shape())?;
+    appender.append_rows(values.len() as u64, element::bytes_of(values))?;
     appender.close()
 }

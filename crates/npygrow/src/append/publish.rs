@@ -3,11 +3,11 @@
 use super::batch::Target;
 use super::{Appender, State};
 #[cfg(feature = "std")]
-use crate::create::Creation;
+use crate::create::{Creation, Place};
 use crate::error::{Result, count, error};
-use crate::grow::Dropped;
 use crate::open::Spec;
 use crate::storage::Storage as _;
+use crate::tail::Dropped;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -78,18 +78,18 @@ impl Appender {
     }
 
     pub(super) fn publish(&mut self) -> Result<Range<u64>> {
-        match &mut self.state {
-            State::Growing(growing) if self.buffered == 0 => {
-                if !self.options.turns {
-                    growing.storage().check_owner()?;
-                    growing.check()?;
-                }
+        if let State::Growing(growing) = &mut self.state {
+            // Whoever takes turns looks at the file in each.
+            if !self.options.turns {
+                growing.storage().check_owner()?;
+                growing.check()?;
+            }
+            if self.buffered == 0 {
                 return Ok(growing.rows()..growing.rows());
             }
-            #[cfg(feature = "std")]
-            State::Pending { .. } if self.options.spec().is_none() => return Ok(0..0),
-            State::Closed => return Ok(0..0),
-            _ => {}
+        }
+        if matches!(self.state, State::Closed) || !self.options.is_settled() {
+            return Ok(0..0);
         }
         let target = self.start(0, 0)?;
         let published = self.complete(target, 0);
@@ -123,16 +123,27 @@ impl Appender {
         }
     }
 
-    /// The last publish. Not in a forked child, where the rows are the parent's to publish, and not where an earlier
-    /// failure was told and nothing is buffered.
-    pub(super) fn finish(&mut self) -> Result<()> {
-        let ours = match &mut self.state {
-            State::Growing(growing) => growing.is_owner() && (self.buffered > 0 || growing.storage().check().is_ok()),
+    /// Refuses in a forked child. A buffered append asks too: a child never publishes, so its rows would be lost unsaid.
+    pub(super) fn check_owner(&self) -> Result<()> {
+        match &self.state {
+            State::Growing(growing) => growing.check_owner(),
             #[cfg(feature = "std")]
-            State::Pending { .. } => self.place.as_ref().is_none_or(|place| place.check_owner().is_ok()),
+            State::Pending { .. } => self.place.as_ref().map_or(Ok(()), Place::check_owner),
+            State::Closed => Ok(()),
+        }
+    }
+
+    /// The last publish. Not in a forked child, where the rows are the parent's to publish; not where an earlier failure
+    /// was told and nothing is buffered; and no file is made, or replaced, for want of rows.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let ours = self.check_owner().is_ok();
+        let untold = match &mut self.state {
+            State::Growing(growing) => self.buffered > 0 || growing.storage().check().is_ok(),
+            #[cfg(feature = "std")]
+            State::Pending { .. } => self.buffered > 0,
             State::Closed => false,
         };
-        let published = if ours { self.publish().map(drop) } else { Ok(()) };
+        let published = if ours && untold { self.publish().map(drop) } else { Ok(()) };
         let lost = core::mem::take(&mut self.buffered);
         self.buffer = Vec::new();
         published.map_err(|error| {

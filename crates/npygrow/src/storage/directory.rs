@@ -1,4 +1,4 @@
-use super::{File, Folder, Hold, Identity, Owner, Storage, Temp, Wait, file, lock, sys};
+use super::{File, Folder, Hold, Identity, Owner, Storage, Temp, Wait, beside, file, lock, sys};
 use crate::error::{Error, ErrorKind, Result, error};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -27,7 +27,8 @@ impl Directory {
     /// A missing folder, and a path that is a folder, are errors.
     pub fn resolve(path: &Path) -> Result<(Self, OsString)> {
         if path.as_os_str().is_empty() {
-            return Err(error!(Io, "expected the path of a file, found an empty one"));
+            let text = "expected the path of a file, found an empty one";
+            return Err(Error::of_kind(io::ErrorKind::NotFound, text));
         }
         let mut path = path.to_path_buf();
         for _ in 0..MAX_SYMLINKS {
@@ -43,7 +44,8 @@ impl Directory {
     fn split(path: &Path) -> Result<(Self, OsString)> {
         let folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|byte| is_separator(char::from(*byte)));
         let Some(name) = path.file_name().filter(|_| !folder) else {
-            return Err(error!(Io, "expected the path of a file, found the path of a folder"));
+            let text = "expected the path of a file, found the path of a folder";
+            return Err(Error::of_kind(io::ErrorKind::IsADirectory, text));
         };
         let shown = parent(path);
         match fs::metadata(path) {
@@ -67,7 +69,7 @@ impl Directory {
 
     /// The one name that temps for `name` have.
     fn temp(&self, name: &OsStr) -> PathBuf {
-        self.at.join(temp_name(name))
+        self.at.join(beside(name, "npygrow"))
     }
 
     /// Lets `make` make a file of the temp's name, once an abandoned one is out of the way.
@@ -122,17 +124,6 @@ impl Directory {
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
-}
-
-/// `.NAME.npygrow`; of a name too long for that, the end.
-fn temp_name(name: &OsStr) -> String {
-    const MAX_BYTES: usize = 255 - ".".len() - ".npygrow".len();
-    let name = name.to_string_lossy();
-    let mut start = name.len().saturating_sub(MAX_BYTES);
-    while !name.is_char_boundary(start) {
-        start += 1;
-    }
-    format!(".{}.npygrow", &name[start..])
 }
 
 /// Removes `path`, unless a fork of this process asks.
@@ -348,7 +339,7 @@ mod tests {
     fn long_names_have_temps_too() {
         let (_real, folder) = folder();
         for name in ["x".repeat(255), "ä".repeat(127), "x".repeat(3) + &"€".repeat(84)] {
-            assert!(temp_name(name.as_ref()).len() <= 255);
+            assert!(beside(name.as_ref(), "npygrow").len() <= 255);
             let mut temp = folder.named_temp(name.as_ref(), false).unwrap();
             assert!(folder.link_noreplace(&mut temp, name.as_ref()).unwrap());
         }
@@ -384,7 +375,7 @@ mod tests {
         assert_eq!(error(Path::new("")), "expected the path of a file, found an empty one");
         assert_eq!(error(Path::new("new/")), "new/: expected the path of a file, found the path of a folder");
         assert_eq!(error(Path::new("..")), "..: expected the path of a file, found the path of a folder");
-        assert!(error(real.path()).starts_with(&format!("{shown}: expected a regular file, found a folder: ")));
+        assert_eq!(error(real.path()), format!("{shown}: expected a regular file, found a folder"));
         let text = format!("{shown}/x/y.npy: no folder {shown}/x: make it first: No such file or directory");
         assert!(error(&real.path().join("x/y.npy")).starts_with(&text));
         assert!(error(&real.path().join(NAME).join("y")).contains("cannot look up: Not a directory"));

@@ -1,6 +1,6 @@
 use super::{Identity, Storage};
 use crate::error::Result;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Where files are made, replaced and removed; their names are names inside it.
@@ -32,6 +32,17 @@ pub trait Folder: Send + Sync {
 
     /// What messages call `name`.
     fn path(&self, name: &OsStr) -> PathBuf;
+}
+
+/// The name `.NAME.SUFFIX`, for what stands beside `name`; of a name too long for that, the end.
+pub(crate) fn beside(name: &OsStr, suffix: &str) -> OsString {
+    const MAX_BYTES: usize = 255;
+    let name = name.to_string_lossy();
+    let mut start = (name.len() + suffix.len() + "..".len()).saturating_sub(MAX_BYTES);
+    while !name.is_char_boundary(start) {
+        start += 1;
+    }
+    format!(".{}.{suffix}", &name[start..]).into()
 }
 
 /// A file in the making: it has its final name only once its folder gave it that. Dropped before, it leaves nothing behind.

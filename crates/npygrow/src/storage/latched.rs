@@ -116,6 +116,10 @@ impl Storage for Latched {
         self.inner.unlock()
     }
 
+    fn is_deleted(&self) -> Result<bool> {
+        self.inner.is_deleted()
+    }
+
     fn identity(&self) -> Result<Option<Identity>> {
         self.inner.identity()
     }

@@ -27,6 +27,8 @@ pub use directory::Directory;
 #[cfg(feature = "std")]
 pub use file::File;
 #[cfg(feature = "std")]
+pub(crate) use folder::beside;
+#[cfg(feature = "std")]
 pub use folder::{Folder, Temp};
 #[cfg(feature = "std")]
 pub(crate) use lock::{Hold, Wait, acquire};
@@ -152,6 +154,11 @@ pub trait Storage: Any + Send {
     /// Gives the lock back. A no-op without it, and in a fork: the lock is the process's that took it.
     fn unlock(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether no name leads here any more, so that what is written goes with this handle.
+    fn is_deleted(&self) -> Result<bool> {
+        Ok(false)
     }
 
     /// Which file this is, where there can be several handles on one.

@@ -225,11 +225,11 @@ fn one(
     let options = (case.options)(Appender::options().durability(durability));
     let mut appender = None;
     (case.prepare)(disk, options.clone(), &mut appender).expect("no fault yet");
-    let old = look(disk);
+    let (old, bytes) = (look(disk), disk.shared.get(NAME));
     disk.faults.arm(None, skip, fault);
     let done = (case.run)(disk, options.clone(), &mut appender);
     let hit = disk.faults.hit()?;
-    let verdict = judge(disk, case, options, fault, &old, done, appender);
+    let verdict = judge(disk, case, options, fault, &(old, bytes), done, appender);
     Some((hit, verdict))
 }
 
@@ -238,7 +238,7 @@ fn judge(
     case: &Case,
     options: Options,
     fault: Fault,
-    old: &State,
+    (old, bytes): &(State, Option<Vec<u8>>),
     done: Result<()>,
     mut appender: Option<Appender>,
 ) -> Result<(), String> {
@@ -254,7 +254,8 @@ fn judge(
     }
     if fault != Fault::Dies {
         disk.faults.calm();
-        appender = again(disk, case, &options, failed, appender)?;
+        let undone = seen != *old || disk.shared.get(NAME) == *bytes;
+        appender = again(disk, case, &options, failed, undone, appender)?;
     }
     drop(appender);
     never_retried(&disk.faults.take_calls())?;
@@ -269,6 +270,7 @@ fn again(
     case: &Case,
     options: &Options,
     failed: bool,
+    undone: bool,
     mut appender: Option<Appender>,
 ) -> Result<Option<Appender>, String> {
     let before = look(disk);
@@ -286,6 +288,7 @@ fn again(
                 return Ok(appender);
             }
             Ok(()) if disk.faults.hit() == Some(Call::SyncFolder) => return Err("a failed sync was tried again".into()),
+            Ok(()) if !undone => return Err("usable, but the file was not as before".into()),
             Ok(()) => check(look(disk) == State::Rows(rows.clone()), || format!("done again: {:?}", look(disk)))?,
         }
     }

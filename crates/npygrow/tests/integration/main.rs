@@ -2,11 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod power;
 mod support;
 
 mod adopt;
 mod append;
 mod architecture;
+mod create;
+mod edges;
 mod faults;
 mod headers;
+mod inplace;
+mod locks;
+mod model;
+#[cfg(feature = "ndarray")]
+mod ndarray;
+mod powercut;
+mod reading;
 mod recover;
+mod room;
+mod threads;
+mod turns;

@@ -32,6 +32,10 @@ pub(crate) fn identity(metadata: &Metadata) -> Option<Identity> {
     Some(Identity { device: metadata.dev(), file: metadata.ino() })
 }
 
+pub(crate) fn is_deleted(metadata: &Metadata) -> bool {
+    metadata.nlink() == 0
+}
+
 /// What is there instead of a regular file.
 pub(crate) fn kind(of: FileType) -> &'static str {
     if of.is_dir() {

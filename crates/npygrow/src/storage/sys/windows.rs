@@ -31,6 +31,11 @@ pub(crate) fn identity(_metadata: &Metadata) -> Option<Identity> {
     None
 }
 
+/// An open file is not deleted here.
+pub(crate) fn is_deleted(_metadata: &Metadata) -> bool {
+    false
+}
+
 pub(crate) fn kind(of: FileType) -> &'static str {
     if of.is_dir() { "a folder" } else { "a device" }
 }

@@ -1,0 +1,90 @@
+//! What an append must be to be accepted, and what becomes of one that is not.
+
+use super::{Appender, State};
+use crate::element::{self, Element};
+use crate::error::{Error, Result, error};
+use crate::format::{Layout, MAX_ROWS, Tuple};
+use crate::open::Spec;
+use alloc::vec::Vec;
+use core::any::TypeId;
+
+impl Appender {
+    pub(super) fn named(&self, error: Error) -> Error {
+        #[cfg(feature = "std")]
+        if let Some(place) = &self.place {
+            return error.at(place.path().display());
+        }
+        error
+    }
+
+    /// After an append that came to nothing: what it settled of a file that is not there yet is open again.
+    pub(super) fn forget(&mut self) {
+        if self.buffered == 0 && !matches!(self.state, State::Growing(_)) {
+            self.options = self.asked.clone();
+            self.accepted = None;
+        }
+    }
+
+    /// Refuses values that are not of the file's dtype; a new file takes its dtype and its row shape from them.
+    pub(super) fn accept<T: Element>(&mut self, row_shape: impl FnOnce() -> Vec<u64>) -> Result<()> {
+        let id = TypeId::of::<T>();
+        if self.accepted == Some(id) {
+            return Ok(());
+        }
+        match &self.options.dtype {
+            Some(dtype) => element::check::<T>(dtype).map_err(|error| self.named(error))?,
+            None => self.options.dtype = Some(T::dtype()),
+        }
+        self.options.row_shape.get_or_insert_with(row_shape);
+        self.accepted = Some(id);
+        Ok(())
+    }
+
+    pub(super) fn failed(&mut self, error: Error) -> Error {
+        self.forget();
+        self.named(error)
+    }
+
+    pub(super) fn known_row_size(&mut self) -> Result<u64> {
+        if let State::Growing(growing) = &self.state {
+            return Ok(growing.row_size());
+        }
+        // From here on bytes are laid out in this order: a file that another makes meanwhile must have it too.
+        self.options.order = Some(self.order());
+        let spec = self.options.spec().ok_or_else(unknown_dtype);
+        spec.and_then(|spec| row_size(&spec)).map_err(|error| self.failed(error))
+    }
+
+    /// The bytes of `count` rows, which the file must be able to hold and to count. With turns only a look under the lock
+    /// tells what it can: another may have made room.
+    pub(super) fn check_count(&mut self, count: u64, row_size: u64) -> Result<u64> {
+        self.check_owner()?;
+        let rows = count.saturating_add(self.buffered);
+        if let State::Growing(growing) = &mut self.state {
+            growing.storage().check()?;
+            if !self.options.turns {
+                growing.rows_after(rows)?;
+            }
+        }
+        if rows > MAX_ROWS {
+            return Err(error!(OverLimit, "{rows} rows: a file counts at most {MAX_ROWS} rows"));
+        }
+        count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))
+    }
+
+    pub(super) fn not_whole_rows(&self, row_size: u64, size: u64) -> Error {
+        let shape = Tuple(self.row_shape().unwrap_or_default());
+        if row_size == 0 {
+            return error!(Mismatch, "rows of shape {shape} take no bytes: call append_rows with their number");
+        }
+        error!(Mismatch, "expected whole rows of shape {shape}, {row_size} bytes each, found {size} bytes")
+    }
+}
+
+pub(super) fn row_size(spec: &Spec) -> Result<u64> {
+    Ok(Layout::new(0, &spec.dtype, &spec.row_shape)?.row_size)
+}
+
+pub(super) fn unknown_dtype() -> Error {
+    error!(Mismatch, "a new file needs a dtype and a row shape: give them as options, or append typed values")
+}
