@@ -47,7 +47,7 @@ def dots(title, panels):
 
 def bars(title, steps):
     """name -> (middle, low, high), from zero, with the numbers beside."""
-    label, width, scale = 270, 760, 330 / max(high for _, _, high in steps.values())
+    label, width, scale = 300, 800, 330 / max(high for _, _, high in steps.values())
     out = [f'<text class="title" x="0" y="13">{escape(title)}</text>']
     for row, (name, (middle, low, high)) in enumerate(steps.items()):
         y = 28 + 20 * row
