@@ -52,8 +52,16 @@ class Loops:
 
 STEPS = [
     ("the loop and a call into C", lambda t: t["id"], "a builtin that does nothing"),
-    ("the file's part of a write, without its bytes", lambda t: t["write 8"] - t["getppid"], "`write` of 8 bytes, less an empty system call"),
-    ("copying the 504 other bytes into the page cache", lambda t: t["write 512"] - t["write 8"], "`write` of 512 bytes, less one of 8"),
+    (
+        "the file's part of a write, whatever its size",
+        lambda t: t["write 8"] - t["getppid"],
+        "`write` of 8 bytes, less an empty system call",
+    ),
+    (
+        "the 504 other bytes: their copy, and new pages",
+        lambda t: t["write 512"] - t["write 8"],
+        "`write` of 512 bytes, less one of 8",
+    ),
     ("into the kernel and back", lambda t: t["getppid"] - t["abs"], "`getppid`, less a C function that does nothing"),
     ("the interpreter lock let go and taken back", lambda t: t["abs, lock let go"] - t["abs"], "a C call that lets go, less one that does not"),
     ("the range that is returned", lambda t: t["range"] - t["id"], "`range(n)`, less a builtin that does nothing"),
