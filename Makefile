@@ -1,6 +1,6 @@
 # make demo    a file grows, its writer is killed, a second run goes on, every byte is checked
 # make test    every check that CI runs, and a summary of them
-# make bench   the append figures, side by side with raw files (ARGS=--write keeps them in docs/performance.md)
+# make bench   npygrow and its peers side by side, 10 minutes (ARGS=--quick: 2; ARGS=--write keeps it in docs/performance.md)
 # make clean   removes all that these made
 #
 # Needs Rust 1.89 or newer with rustfmt and clippy, Python 3.11 or newer, and make. Everything else is fetched into .venv
@@ -90,7 +90,7 @@ stubtest: .venv/.tools
 	@scripts/check $@ .venv/bin/python -P -m mypy.stubtest npygrow
 
 bench: target/venv-bench/.tools
-	@target/venv-bench/bin/python -P bench/append.py $(ARGS)
+	@target/venv-bench/bin/python bench/run.py --dir target $(ARGS)
 
 clean:
 	rm -rf .venv dist target bench/target fuzz/target
@@ -118,8 +118,11 @@ target/venv-oldest/.tools: target/venv-oldest/.package
 	target/venv-oldest/bin/python -m pip install --quiet "numpy==$$numpy.*" $(TEST_TOOLS)
 	@touch $@
 
-target/venv-bench/.tools: target/venv-bench/.package
-	@target/venv-bench/bin/python -m pip install --quiet 'npy-append-array==0.9.19'
+# One by one: a peer that cannot be installed here is named, with pip's words, and the others are compared.
+target/venv-bench/.tools: target/venv-bench/.package bench/requirements.txt
+	@while read -r peer; do log=$(@D)/pip-$${peer%%=*}.log; \
+	$(@D)/bin/python -m pip install --quiet "$$peer" >"$$log" 2>&1 || { echo "!!! cannot install $$peer:"; cat "$$log"; }; \
+	done < bench/requirements.txt
 	@touch $@
 
 target/venv-oldest/bin/python: | need-python
