@@ -1,8 +1,9 @@
 //! `npy ensure-appendable`: makes room in headers for a growing count.
 
+use crate::bar::Bar;
 use crate::input::Input;
 use crate::text::{GOOD, paint};
-use npygrow::{Room, ensure_appendable};
+use npygrow::{Room, ensure_appendable_with};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::Path;
@@ -43,14 +44,18 @@ pub(crate) struct EnsureAppendable {
 }
 
 impl EnsureAppendable {
-    pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
+    /// `is_watched`: `err` is a terminal, where somebody may wonder how long it takes.
+    pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, is_watched: bool) -> io::Result<i32> {
         let room = match (self.fast, self.compact, self.in_place) {
             (true, ..) => Room::Fast,
             (_, true, _) => Room::Compact,
             (.., true) => Room::InPlace,
             _ => Room::Auto,
         };
-        let make_room = |path: &Path, max_header_size| ensure_appendable(path, room, max_header_size);
+        let make_room = |path: &Path, max_header_size, err: &mut dyn Write| {
+            let mut bar = Bar::new(is_watched.then_some(err));
+            ensure_appendable_with(path, room, max_header_size, &mut |done, all| bar.at(done, all))
+        };
         self.input.each(out, err, make_room, words, |rewritten| json!({ "rewritten": rewritten }))
     }
 }

@@ -30,12 +30,12 @@ pub(crate) struct Common {
 }
 
 impl Input {
-    /// Does `verb` to each file and says what came of it, in `words` or as JSON with `facts`.
+    /// Does `verb` to each file, which may draw on `err` meanwhile, and says what came of it, in `words` or as JSON with `facts`.
     pub(crate) fn each<T>(
         self,
         out: &mut dyn Write,
         err: &mut dyn Write,
-        verb: impl Fn(&Path, u64) -> Result<T>,
+        mut verb: impl FnMut(&Path, u64, &mut dyn Write) -> Result<T>,
         words: impl Fn(&T) -> String,
         facts: impl Fn(&T) -> Value,
     ) -> io::Result<i32> {
@@ -43,7 +43,7 @@ impl Input {
         let mut objects = Vec::new();
         let mut status = DONE;
         for path in &files {
-            let done = verb(path, max_header_size).map_err(|error| advised(path, error, max_header_size));
+            let done = verb(path, max_header_size, err).map_err(|error| advised(path, error, max_header_size));
             match &done {
                 _ if json => objects.push(object(path, &done, &facts)),
                 Ok(done) => writeln!(out, "{}: {}", paint(STRONG, plain(path.display())), words(done))?,

@@ -92,7 +92,7 @@ fn dispatch(
         Ok(Npy { verb }) => match verb {
             Verb::Info(info) => info.run(out, err),
             Verb::Append(append) => append.run(out, err, is_watched),
-            Verb::EnsureAppendable(ensure_appendable) => ensure_appendable.run(out, err),
+            Verb::EnsureAppendable(ensure_appendable) => ensure_appendable.run(out, err, is_watched),
             Verb::Truncate(truncate) => truncate.run(out, err),
             Verb::Recover(recover) => recover.run(out, err),
             Verb::Completions(completions) => completions.run(out),

@@ -39,8 +39,9 @@ impl Recover {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
         let tail = if self.tail == "drop" { Tail::Drop } else { Tail::Keep };
         let zerofill_incomplete = self.zerofill_incomplete;
-        let mend =
-            |path: &Path, max_header_size| recover(path, RecoverOptions { zerofill_incomplete, tail, max_header_size });
+        let mend = |path: &Path, max_header_size, _: &mut dyn Write| {
+            recover(path, RecoverOptions { zerofill_incomplete, tail, max_header_size })
+        };
         self.input.each(out, err, mend, words, counts)
     }
 }

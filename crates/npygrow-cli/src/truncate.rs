@@ -40,7 +40,7 @@ struct Cut {
 impl Truncate {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
         let rows = self.rows;
-        let cut = |path: &Path, max_header_size| truncate(path, rows, max_header_size);
+        let cut = |path: &Path, max_header_size, _: &mut dyn Write| truncate(path, rows, max_header_size);
         Input { files: vec![self.file], common: self.common }.each(out, err, cut, words, facts)
     }
 }

@@ -214,17 +214,18 @@ impl Place {
         found: &Found,
         room: Room,
         max_header_size: u64,
+        progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Box<dyn Storage>> {
         self.check_owner()?;
         if room == Room::InPlace {
-            inplace::make_room(&*self.folder, &self.name, &mut *old, found, max_header_size)?;
+            inplace::make_room(&*self.folder, &self.name, &mut *old, found, max_header_size, progress)?;
             return Ok(old);
         }
         let mut temp = self.folder.create_temp(&self.name, Some(&*old))?;
         let data = found.layout.end(found.rows)?;
         let share = room == Room::Fast || room == Room::Auto && data >= SHARE_FROM;
         if !(share && share_rows(&mut temp, &*old, found, data, max_header_size)?) {
-            copy_rows(&mut temp, &*old, found, data, max_header_size)?;
+            copy_rows(&mut temp, &*old, found, data, max_header_size, progress)?;
         }
         temp.storage().take_attributes(&*old)?;
         temp.storage().sync()?;
@@ -234,13 +235,29 @@ impl Place {
     }
 }
 
-fn copy_rows(temp: &mut Temp, old: &dyn Storage, found: &Found, end: u64, max_header_size: u64) -> Result<()> {
+fn copy_rows(
+    temp: &mut Temp,
+    old: &dyn Storage,
+    found: &Found,
+    end: u64,
+    max_header_size: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
+    /// Copied between two calls of `progress`.
+    const STEP: u64 = 64 << 20;
     let (header, layout) = found.spec.header(found.rows, max_header_size)?;
-    let size = end - found.layout.data_start;
+    let (from, to) = (found.layout.data_start, layout.data_start);
+    let size = end - from;
     temp.storage().write_all_at(0, &header.bytes)?;
-    let copied = temp.storage().copy_from(old, found.layout.data_start, layout.data_start, size)?;
-    if copied != size {
-        return Err(error!(Io, "copied {copied} of {size} bytes: the file was cut meanwhile; it is as it was"));
+    let mut done = 0;
+    while done < size {
+        let step = STEP.min(size - done);
+        let copied = temp.storage().copy_from(old, from + done, to + done, step)?;
+        done += copied;
+        if copied != step {
+            return Err(error!(Io, "copied {done} of {size} bytes: the file was cut meanwhile; it is as it was"));
+        }
+        progress(done, size);
     }
     Ok(())
 }

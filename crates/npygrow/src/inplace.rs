@@ -34,6 +34,7 @@ pub(crate) fn make_room(
     file: &mut dyn Storage,
     found: &Found,
     max_header_size: u64,
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     let header = header(found, max_header_size)?;
     let end = found.layout.end(found.rows)?;
@@ -47,7 +48,7 @@ pub(crate) fn make_room(
         return Err(error.and("the file is as it was"));
     }
     file.sync()?;
-    journal.finish(file)
+    journal.finish(file, progress)
 }
 
 /// Ends what a dead process began to move: to the end once the magic is broken, else back to where it was.
@@ -61,7 +62,7 @@ pub(crate) fn settle(folder: &dyn Folder, name: &OsStr, file: &mut dyn Storage, 
         return Ok(());
     }
     match Journal::open(folder, name, file, max_header_size) {
-        Ok(mut journal) if moving => journal.finish(file),
+        Ok(mut journal) if moving => journal.finish(file, &mut |_, _| {}),
         Ok(mut journal) => journal.withdraw(file),
         Err(error) if moving => Err(error),
         Err(_) => Ok(()),
@@ -180,12 +181,12 @@ impl<'a> Journal<'a> {
     }
 
     /// Moves the rows from the last whole record on: the way of every move, from its first block or a later one.
-    fn finish(&mut self, file: &mut dyn Storage) -> Result<()> {
-        self.move_rows(file).map_err(|error| error.and(HALF_MOVED))?;
+    fn finish(&mut self, file: &mut dyn Storage, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.move_rows(file, progress).map_err(|error| error.and(HALF_MOVED))?;
         self.remove()
     }
 
-    fn move_rows(&mut self, file: &mut dyn Storage) -> Result<()> {
+    fn move_rows(&mut self, file: &mut dyn Storage, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let (expected, found) = (self.record.size + self.record.shift(), file.len()?);
         if found != expected {
             let path = self.folder.path(&self.name);
@@ -199,6 +200,7 @@ impl<'a> Journal<'a> {
             self.storage.sync()?;
             file.write_all_at(record.at + record.shift(), record.block())?;
             file.sync()?;
+            progress(record.size - record.at, record.size - record.old as u64);
             if record.at == record.old as u64 {
                 break;
             }

@@ -75,7 +75,10 @@ pub use create::Room;
 #[cfg(feature = "std")]
 pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
 #[cfg(feature = "std")]
-pub use repair::{RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, recover, recover_in};
+pub use repair::{
+    RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, ensure_appendable_with, recover,
+    recover_in,
+};
 #[cfg(feature = "std")]
 pub use view::View;
 

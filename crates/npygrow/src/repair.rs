@@ -176,7 +176,7 @@ impl Plan {
         storage.sync()?;
         if self.rows != found.rows && !recount(&mut storage, &found, self.rows)? {
             found.rows = self.rows;
-            place.give_room(storage.into_inner(), &found, Room::Auto, max_header_size)?;
+            place.give_room(storage.into_inner(), &found, Room::Auto, max_header_size, &mut |_, _| {})?;
             return Ok(());
         }
         if self.size < found.size {
@@ -269,9 +269,23 @@ fn zero_run(storage: &dyn Storage, layout: &Layout, size: u64) -> Result<u64> {
 /// `Malformed`, `Unsupported`, `OverLimit` when it is no file for us; `Io` for the rest: then it is as it was, or, in place,
 /// refused by all readers until the next call finishes.
 pub fn ensure_appendable(path: impl AsRef<Path>, room: Room, max_header_size: u64) -> Result<bool> {
+    ensure_appendable_with(path, room, max_header_size, &mut |_, _| {})
+}
+
+/// As [`ensure_appendable`], for large files: calls `progress` now and then with the bytes done so far and all there are.
+///
+/// # Errors
+///
+/// As [`ensure_appendable`].
+pub fn ensure_appendable_with(
+    path: impl AsRef<Path>,
+    room: Room,
+    max_header_size: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<bool> {
     let path = path.as_ref();
     let place = Place::resolve(path);
-    place.and_then(|place| ensure_at(&place, room, max_header_size)).map_err(|error| error.at(path.display()))
+    place.and_then(|place| ensure_at(&place, room, max_header_size, progress)).map_err(|error| error.at(path.display()))
 }
 
 /// As [`ensure_appendable`], in any [`Folder`].
@@ -281,10 +295,10 @@ pub fn ensure_appendable(path: impl AsRef<Path>, room: Room, max_header_size: u6
 /// As [`ensure_appendable`].
 pub fn ensure_appendable_in(folder: Arc<dyn Folder>, name: &OsStr, room: Room, max_header_size: u64) -> Result<bool> {
     let place = Place::new(folder, name);
-    ensure_at(&place, room, max_header_size).map_err(|error| error.at(place.path().display()))
+    ensure_at(&place, room, max_header_size, &mut |_, _| {}).map_err(|error| error.at(place.path().display()))
 }
 
-fn ensure_at(place: &Place, room: Room, max_header_size: u64) -> Result<bool> {
+fn ensure_at(place: &Place, room: Room, max_header_size: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<bool> {
     let mut storage = lock(place)?;
     let found = place.find(&mut *storage, max_header_size)?;
     match found.health {
@@ -302,6 +316,6 @@ fn ensure_at(place: &Place, room: Room, max_header_size: u64) -> Result<bool> {
     if found.growth.max_rows() == Some(MAX_ROWS) {
         return Ok(false);
     }
-    place.give_room(storage, &found, room, max_header_size)?;
+    place.give_room(storage, &found, room, max_header_size, progress)?;
     Ok(true)
 }

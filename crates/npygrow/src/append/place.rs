@@ -73,7 +73,8 @@ impl Appender {
                 if let Some(place) = self.place.as_ref().filter(|_| tears) {
                     let tail = Tail::of(&found, self.options.on_tail)?;
                     found.rows += tail.keep;
-                    storage = place.give_room(storage, &found, Room::Auto, self.options.header_limit())?;
+                    storage =
+                        place.give_room(storage, &found, Room::Auto, self.options.header_limit(), &mut |_, _| {})?;
                     let dropped = tail.dropped(found.layout.row_size);
                     self.drop_also(dropped);
                     acquire(&mut *storage, &wait(&self.options), hold(&self.options))?;
