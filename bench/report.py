@@ -23,6 +23,7 @@ class Results:
     lines: list[Line] = field(default_factory=list)
     memory: dict | None = None
     small: tuple | None = None
+    chunks: list[Line] = field(default_factory=list)
 
 
 # --- Where it was measured -----------------------------------------------------------------------------------------
@@ -113,6 +114,16 @@ def memory_table(found):
     return f"### Memory over an input of 128 MiB of file bytes, in MiB\n\n{markdown(rows)}\n"
 
 
+def chunks_table(lines):
+    """Each of those with chunks: its time with other chunks, of its time with the one used here."""
+    used, *others = lines[0].times
+    rows = [("", *others)]
+    for line in lines:
+        three = (map(ratio_text, line.ratio(name)) for name in others)
+        rows.append((line.work, *("{} ({} to {})".format(*texts) for texts in three)))
+    return f"### Other chunks: time as a multiple of the time with {used}\n\n{markdown(rows)}\n"
+
+
 def small_table(steps, whole):
     rows = [("step", "ns", "95 % interval", "measured as")]
     rows += [(what, f"{mid:.0f}", f"{low:.0f} to {high:.0f}", how) for what, how, (mid, low, high) in steps]
@@ -172,6 +183,7 @@ def write(results, method):
         "## Each line",
         *[table(line).strip() for line in results.lines],
         memory_table(results.memory).strip(),
+        chunks_table(results.chunks).strip(),
         "What the small append is made of stands in [design.md](design.md#a-small-append).",
     ]
     (DOCS / "performance.md").write_text("\n\n".join(parts) + "\n")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import peers
 import report
-from lines import append, memory, room, small, turns
+from lines import append, chunks, memory, room, small, turns
 from measure import QUICK_ROUNDS, ROUNDS, note
 
 
@@ -37,6 +37,13 @@ def main():
             line.run(folder, options.rounds)
             results.lines.append(line)
             print(report.table(line), flush=True)
+        if options.wants("chunks") and not options.quick:
+            note(f"{time.monotonic() - began:4.0f} s  other chunks")
+            for line in chunks.lines():
+                line.run(folder, options.rounds)
+                results.chunks.append(line)
+            if results.chunks:
+                print(report.chunks_table(results.chunks), flush=True)
         if options.wants("memory") and not options.quick:
             note(f"{time.monotonic() - began:4.0f} s  memory over the input")
             results.memory = memory.measured(folder)
@@ -63,7 +70,7 @@ def parsed():
     parser.add_argument("--dir", type=Path, default=Path.cwd(), help="where the files go (default: here)")
     parser.add_argument("--only", default="", help="the lines whose key has this in it: append, 512B, room, memory, small")
     parser.add_argument("--rounds", type=int, help=f"rounds of each line (default: {ROUNDS}; {QUICK_ROUNDS} with --quick)")
-    parser.add_argument("--quick", action="store_true", help="a look, in under 2 minutes: few rounds, and no large layouts, room or memory")
+    parser.add_argument("--quick", action="store_true", help="a look in 2 minutes: few rounds; no large layouts, room, chunks, memory")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md, its plots, and the table in docs/design.md")
     options = parser.parse_args()
     options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)

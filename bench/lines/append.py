@@ -1,5 +1,6 @@
 """Appending: sizes, layouts, in memory first, and a file opened for each append."""
 
+import os
 from functools import partial
 
 import numpy as np
@@ -75,8 +76,10 @@ def sizes():
         ("16KiB", "a row of 16 KiB", values(1, 2048), 1000, None),
         ("16MiB", "a block of 16 MiB", values(32768, 64), 4, 1.03),
     ]:
-        rows = Rows(payload, FLOAT64)
-        yield Line(f"append-{key}", f"append {work}", count, [appending(peer, rows) for peer in EVERYONE], bar)
+        rows, who = Rows(payload, FLOAT64), EVERYONE
+        if payload.nbytes >= 16 * MIB and hasattr(os, "posix_fallocate"):
+            who = [*EVERYONE[:1], files.RESERVED, *EVERYONE[1:]]
+        yield Line(f"append-{key}", f"append {work}", count, [appending(peer, rows) for peer in who], bar)
 
 
 def layouts():

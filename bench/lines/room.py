@@ -67,7 +67,7 @@ def lines():
         theirs = npy_append_array.ensure_appendable
         contenders += [
             room("npy-append-array", theirs, "a kill"),
-            room("npy-append-array, inplace", partial(theirs, inplace=True), "nothing: a kill garbles rows"),
+            room("npy-append-array, inplace", partial(theirs, inplace=True), "neither: rows move in place"),
         ]
     yield Line("room", "make room in the header of a file of 256 MiB", 1, contenders, cannot=cannot)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 CHUNK = 64 << 10
-"""Bytes in a chunk where an append is smaller: of 16, 64, 256 and 1,024 KiB the best for most of those with chunks."""
+"""Bytes in a chunk where an append is smaller; `lines/chunks.py` shows what other sizes give."""
 
 LARGEST_CHUNK = 16 << 20
 
@@ -27,6 +27,7 @@ class Rows:
     payload: np.ndarray
     dtype: np.dtype
     order: str = "C"
+    chunk: int = CHUNK
 
     @property
     def axis(self):
@@ -49,9 +50,9 @@ class Rows:
         return tuple(shape)
 
     def chunks(self):
-        """One append, but between `CHUNK` and `LARGEST_CHUNK`."""
+        """One append, but between `chunk` and `LARGEST_CHUNK`."""
         row = self.stored.nbytes // self.count
-        return self.shape(max(1, min(max(self.count, CHUNK // row), LARGEST_CHUNK // row)))
+        return self.shape(max(1, min(max(self.count, self.chunk // row), LARGEST_CHUNK // row)))
 
     def where(self, start, stop):
         """The index of rows `start` to `stop`."""

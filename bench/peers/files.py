@@ -1,5 +1,6 @@
 """Plain files: the limit that all others are held against, and NumPy's own ways."""
 
+import os
 from contextlib import contextmanager
 
 import numpy as np
@@ -24,6 +25,21 @@ def raw(path, rows, total):
 def raw_buffered(path, rows, total, buffering):
     with open(path, "wb", buffering=buffering) as file:
         yield file.write, file.flush
+
+
+@contextmanager
+def raw_reserved(path, rows, total):
+    """As NumPy writes 16 MiB and more: the blocks are reserved first."""
+    with open(path, "wb", buffering=0) as file:
+        write, end = write_all(file), 0
+
+        def append(payload):
+            nonlocal end
+            os.posix_fallocate(file.fileno(), end, payload.nbytes)
+            write(payload)
+            end += payload.nbytes
+
+        yield append, None
 
 
 def write_all(file):
@@ -101,6 +117,7 @@ def mapped(path):
 
 
 RAW = Peer("write", raw, None, "at once", once=raw_once)
+RESERVED = Peer("write, blocks reserved", raw_reserved, None, "at once")
 PEERS = [
     Peer("list, np.save", list_and_save, mapped, "at the end", warms=False),
     Peer("open_memmap", memmap, mapped, "at once; its final length is fixed at the start"),
