@@ -10,12 +10,12 @@ text{font:11px system-ui,sans-serif;fill:#57606a}.title{font-weight:600;fill:#24
 @media(prefers-color-scheme:dark){text{fill:#9ba3ac}.title{fill:#e6edf3}.mine{fill:#ff9d57}.grid{stroke:#30363d}
 .one{stroke:#6e7681}.dot{fill:#9ba3ac;stroke:#9ba3ac}.ours{fill:#ff9d57;stroke:#ff9d57}}
 </style>"""
-ROW, LABELS, PANEL, GAP, TOP = 18, 118, 150, 14, 46
+ROW, LABELS, PANEL, GAP, TOP = 18, 140, 150, 30, 46
 
 
 def dots(title, panels):
-    """A panel for each heading: name -> (middle, low, high), on one logarithmic scale; the names of all share the rows."""
-    names = list(dict.fromkeys(name for cases in panels.values() for name in cases))
+    """A panel for each heading: name -> (middle, low, high), on one logarithmic scale; the fullest panel names the rows."""
+    names = list(max(panels.values(), key=len))
     every = [value for cases in panels.values() for three in cases.values() for value in three if value > 0]
     first, last = math.floor(math.log10(min(every))), math.ceil(math.log10(max(every)))
     width, height = LABELS + len(panels) * (PANEL + GAP), TOP + ROW * len(names) + 24

@@ -18,7 +18,7 @@ CHILDREN = 3
 
 LAYOUTS = {
     "contiguous": "contiguous",
-    "fortran": "Fortran order into a C file",
+    "fortran": "Fortran into a C file",
     "strided": "every second row",
     "cast": "float64 into float32",
 }
