@@ -42,11 +42,14 @@ mod element;
 mod grow;
 mod open;
 mod options;
+mod rows;
 mod tail;
 
 mod append;
 mod read;
 
+#[cfg(feature = "std")]
+mod bookmark;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
@@ -71,6 +74,8 @@ pub use tail::{Dropped, OnTail};
 #[cfg(feature = "std")]
 pub use append::save;
 #[cfg(feature = "std")]
+pub use bookmark::Bookmark;
+#[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]
 pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
@@ -80,7 +85,7 @@ pub use repair::{
     recover_in,
 };
 #[cfg(feature = "std")]
-pub use view::View;
+pub use view::{Access, View};
 
 /// The README's examples are tests too.
 #[cfg(doctest)]

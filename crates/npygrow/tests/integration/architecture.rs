@@ -11,13 +11,13 @@ const LAYERS: &[&[&str]] = &[
     &["format", "storage"],
     &["element"],
     &["open"],
-    &["tail"],
+    &["rows", "tail"],
     &["grow"],
     &["options"],
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["repair"],
+    &["bookmark", "repair"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.
