@@ -145,6 +145,19 @@ impl Growing {
         self.at.layout.row_size
     }
 
+    /// Whether the header is still the one that another writer left.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.at.adopt.is_some()
+    }
+
+    /// The bytes of a committed row.
+    pub(crate) fn read_row(&self, row: u64, buf: &mut [u8]) -> Result<()> {
+        if row >= self.at.rows || buf.len() as u64 != self.row_size() {
+            return Err(error!(Mismatch, "expected a row in 0..{}, found {row}", self.at.rows));
+        }
+        self.storage.read_exact_at(self.at.layout.end(row)?, buf)
+    }
+
     /// Refuses in a forked child.
     pub(crate) fn check_owner(&self) -> Result<()> {
         self.storage.check_owner()

@@ -55,9 +55,13 @@ mod bookmark;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
+mod group;
+#[cfg(feature = "std")]
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;
+#[cfg(feature = "std")]
+mod ragged;
 #[cfg(feature = "std")]
 mod repair;
 #[cfg(feature = "std")]
@@ -85,6 +89,8 @@ pub use bookmark::Bookmark;
 pub use create::Room;
 #[cfg(feature = "std")]
 pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
+#[cfg(feature = "std")]
+pub use ragged::{Ragged, RaggedAppender};
 #[cfg(feature = "std")]
 pub use repair::{
     RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, ensure_appendable_with, recover,

@@ -26,7 +26,7 @@ impl Appender {
     }
 
     /// Refuses values that are not of the file's dtype; a new file takes its dtype and its row shape from them.
-    pub(super) fn accept<T: Element>(&mut self, row_shape: impl FnOnce() -> Vec<u64>) -> Result<()> {
+    pub(crate) fn accept<T: Element>(&mut self, row_shape: impl FnOnce() -> Vec<u64>) -> Result<()> {
         let id = TypeId::of::<T>();
         if self.accepted == Some(id) {
             return Ok(());

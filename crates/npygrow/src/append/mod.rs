@@ -159,6 +159,20 @@ impl Appender {
         self.place.as_ref().map(Place::path)
     }
 
+    /// The bytes of a committed row.
+    pub(crate) fn read_row(&self, row: u64, buf: &mut [u8]) -> Result<()> {
+        match &self.state {
+            State::Growing(growing) => growing.read_row(row, buf),
+            _ => Err(error!(Mismatch, "there is no row yet")),
+        }
+        .map_err(|error| self.named(error))
+    }
+
+    /// Whether the header is still the one that another writer left.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(&self.state, State::Growing(growing) if growing.is_foreign())
+    }
+
     /// Settles what the rows of a new file are, as far as the options left it open. Writes nothing; a first append that
     /// fails undoes it.
     ///

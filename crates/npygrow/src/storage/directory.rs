@@ -41,6 +41,21 @@ impl Directory {
         Err(error!(Io, "followed {MAX_SYMLINKS} symlinks and found no file: do they go round?").at(path.display()))
     }
 
+    /// The folder at `path`, made where there is none; its parent must be there.
+    pub fn make(path: &Path) -> Result<Self> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("cannot make the folder", &error));
+            }
+            _ => {}
+        }
+        let at = absolute(path).map_err(|error| Error::io("cannot tell the working folder", &error))?;
+        if !at.is_dir() {
+            return Err(Error::of_kind(io::ErrorKind::NotADirectory, "expected a folder, found a file"));
+        }
+        Ok(Directory { at, shown: path.into() })
+    }
+
     fn split(path: &Path) -> Result<(Self, OsString)> {
         let folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|byte| is_separator(char::from(*byte)));
         let Some(name) = path.file_name().filter(|_| !folder) else {

@@ -17,7 +17,8 @@ const LAYERS: &[&[&str]] = &[
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["batches", "bookmark", "repair"],
+    &["batches", "bookmark", "group", "repair"],
+    &["ragged"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.

@@ -18,6 +18,7 @@ mod model;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod powercut;
+mod ragged;
 mod reading;
 mod recover;
 mod room;

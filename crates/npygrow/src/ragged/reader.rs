@@ -1,0 +1,168 @@
+use super::{OFFSETS, VALUES, check_offsets, check_values, covered, offset};
+use crate::element::{self, Element};
+use crate::error::{Error, Result, error};
+use crate::format::Dtype;
+use crate::view::View;
+use alloc::sync::Arc;
+use core::ops::Range;
+use std::path::Path;
+
+/// The items of a folder that a [`RaggedAppender`](crate::RaggedAppender) grows, mapped.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("words");
+/// let mut words = npygrow::RaggedAppender::open(&path)?;
+/// words.append(b"npy")?;
+/// let mut reader = npygrow::Ragged::open(&path, npygrow::MAX_HEADER_SIZE)?;
+/// words.append(b"grow")?;
+/// assert_eq!(reader.refresh()?, 1..2);
+/// assert_eq!(reader.range(1)?, 3..7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Ragged {
+    path: Arc<Path>,
+    values: View,
+    offsets: View,
+    items: u64,
+}
+
+impl Ragged {
+    /// Maps the two files in the folder `path`, whose headers are at most `max_header_size` bytes long.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::open`] for either file; `Mismatch` and `Malformed` when they are not what this is about.
+    pub fn open(path: impl AsRef<Path>, max_header_size: u64) -> Result<Self> {
+        let path = path.as_ref();
+        // Offsets first: the values of what they count are counted before.
+        let offsets = View::open(path.join(OFFSETS), max_header_size)?;
+        check_offsets(&offsets.rows().found.spec).map_err(|error| offsets.rows().named(error))?;
+        let values = View::open(path.join(VALUES), max_header_size)?;
+        check_values(&values.rows().found.spec).map_err(|error| values.rows().named(error))?;
+        let mut this = Ragged { path: path.into(), values, offsets, items: 0 };
+        this.items = this.count()?;
+        Ok(this)
+    }
+
+    /// The path, as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many items there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.items
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items == 0
+    }
+
+    /// The dtype of the values.
+    #[must_use]
+    pub fn dtype(&self) -> &Dtype {
+        self.values.dtype()
+    }
+
+    /// The values of all items, one after the other, and whatever follows them.
+    #[must_use]
+    pub fn values(&self) -> &View {
+        &self.values
+    }
+
+    /// Where the items begin, and where the last ends.
+    #[must_use]
+    pub fn offsets(&self) -> &View {
+        &self.offsets
+    }
+
+    /// Which values an item has.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when there are fewer items; `Malformed` when its offsets go down or past the values.
+    pub fn range(&self, item: u64) -> Result<Range<u64>> {
+        let range = || {
+            if item >= self.items {
+                return Err(error!(Mismatch, "expected an item in 0..{}, found {item}", self.items));
+            }
+            let (start, end, held) = (self.offset(item)?, self.offset(item + 1)?, self.values.len());
+            if start > end || end > held {
+                return Err(error!(
+                    Malformed,
+                    "item {item} goes from {start} to {end}: expected offsets that go up, to at most {held}"
+                ));
+            }
+            Ok(start..end)
+        };
+        range().map_err(|error: Error| error.at(self.path.display()))
+    }
+
+    /// The bytes of an item.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Ragged::range).
+    pub fn bytes(&self, item: u64) -> Result<&[u8]> {
+        let range = self.range(item)?;
+        let at = |value: u64| usize::try_from(value * self.values.row_size()).unwrap_or(usize::MAX);
+        Ok(self.values.bytes().get(at(range.start)..at(range.end)).unwrap_or(&[]))
+    }
+
+    /// The values of an item.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Ragged::range); `Mismatch` where `T` is not the values' dtype, or they are not aligned for it.
+    pub fn item<T: Element>(&self, item: u64) -> Result<&[T]> {
+        element::check::<T>(self.dtype()).map_err(|error| error.at(self.path.display()))?;
+        let bytes = self.bytes(item)?;
+        if bytes.is_empty() {
+            return Ok(&[]);
+        }
+        element::cast(bytes).ok_or_else(|| error!(Mismatch, "item {item} is not aligned").at(self.path.display()))
+    }
+
+    /// Looks for new items, and says which they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::refresh`].
+    pub fn refresh(&mut self) -> Result<Range<u64>> {
+        let was = self.items;
+        self.offsets.refresh()?;
+        self.values.refresh()?;
+        self.items = self.count()?;
+        if self.items < was {
+            return Err(error!(Mismatch, "the folder was replaced or cut while it was read: open it again")
+                .at(self.path.display()));
+        }
+        Ok(was..self.items)
+    }
+
+    fn count(&self) -> Result<u64> {
+        let count = || {
+            if self.offsets.is_empty() {
+                return Ok(0);
+            }
+            let first = self.offset(0)?;
+            if first != 0 {
+                return Err(error!(Malformed, "expected offsets that go up from 0, found {first} first"));
+            }
+            covered(self.offsets.len() - 1, self.values.len(), |item| self.offset(item + 1))
+        };
+        count().map_err(|error: Error| error.at(self.path.display()))
+    }
+
+    fn offset(&self, at: u64) -> Result<u64> {
+        let bytes =
+            usize::try_from(at).ok().and_then(|at| self.offsets.bytes().get(at.checked_mul(8)?..)?.first_chunk());
+        bytes.copied().map_or_else(|| Err(error!(Mismatch, "there is no offset {at}")), offset)
+    }
+}

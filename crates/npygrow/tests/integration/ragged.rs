@@ -1,0 +1,209 @@
+//! Items of different length, in two files that no third one describes.
+
+use crate::support::foreign;
+use npygrow::storage::Directory;
+use npygrow::{Appender, Durability, ErrorKind, MAX_HEADER_SIZE, OnTail, Options, Ragged, RaggedAppender, Reader};
+use std::fs;
+use std::path::Path;
+
+fn items(path: &Path) -> Vec<Vec<u16>> {
+    let words = Ragged::open(path, MAX_HEADER_SIZE).unwrap();
+    (0..words.len()).map(|item| words.item(item).unwrap().to_vec()).collect()
+}
+
+fn text<T>(result: npygrow::Result<T>, kind: ErrorKind) -> String {
+    let error = result.err().unwrap();
+    assert_eq!(error.kind(), kind, "{error}");
+    error.detail()
+}
+
+/// What NumPy alone makes of the folder.
+fn plain(path: &Path) -> (Vec<i64>, Vec<u16>) {
+    let offsets = Reader::open(path.join("offsets.npy")).unwrap();
+    let values = Reader::open(path.join("values.npy")).unwrap();
+    (offsets.rows(0..offsets.len()).unwrap(), values.rows(0..values.len()).unwrap())
+}
+
+#[test]
+fn items_go_in_and_come_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, buffering) in [("none", 0), ("some", 20), ("all", 1 << 20)] {
+        for durability in [Durability::Process, Durability::Ordered, Durability::Power] {
+            let path = folder.path().join(format!("{name} {durability:?}"));
+            let open = || Appender::options().buffering(buffering).durability(durability).open_ragged(&path).unwrap();
+            let mut words = open();
+            let mut model: Vec<Vec<u16>> = Vec::new();
+            for item in 0..40_u16 {
+                let values: Vec<u16> = (0..item * 7 % 11).map(|value| item * 100 + value).collect();
+                assert_eq!(words.append(&values).unwrap(), u64::from(item)..u64::from(item) + 1);
+                model.push(values);
+                assert_eq!(words.len(), model.len() as u64);
+                if buffering == 0 {
+                    assert_eq!(items(&path), model);
+                }
+                if item % 17 == 16 {
+                    words.close().unwrap();
+                    assert_eq!(items(&path), model);
+                    words = open();
+                    assert_eq!((words.len(), words.dropped().bytes), (model.len() as u64, 0));
+                }
+            }
+            assert_eq!(words.extend_bytes(&[1, 0, 2], &[1, 0, 2, 0, 3, 0]).unwrap(), 40..43);
+            model.extend([vec![1], vec![], vec![2, 3]]);
+            words.truncate(42).unwrap();
+            model.pop();
+            words.sync().unwrap();
+            assert_eq!(items(&path), model);
+            let (offsets, values) = plain(&path);
+            let mut ends = vec![0];
+            ends.extend(model.iter().scan(0, |end, item| {
+                *end += item.len() as i64;
+                Some(*end)
+            }));
+            assert_eq!((offsets, values), (ends, model.concat()));
+        }
+    }
+}
+
+#[test]
+fn an_append_that_fails_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    let mut words = RaggedAppender::open(&path).unwrap();
+    words.append(&[1_u16, 2]).unwrap();
+    assert_eq!(
+        text(words.append_bytes(2, &[0; 3]), ErrorKind::Mismatch),
+        "expected 2 values of 2 bytes, found 3 bytes"
+    );
+    assert_eq!(
+        text(words.append(&[1.0_f32]), ErrorKind::Mismatch),
+        "expected values of dtype <u2, found <f4 (f32): convert them first"
+    );
+    assert_eq!(
+        text(words.extend_bytes(&[1, u64::MAX], &[0; 2]), ErrorKind::OverLimit),
+        format!("2 values and {} more: offsets are of 63 bits", u64::MAX)
+    );
+    assert_eq!(text(words.truncate(2), ErrorKind::Mismatch), "cannot truncate to 2 items: there are 1");
+    assert_eq!(items(&path), [[1, 2]]);
+    words.append(&[3_u16]).unwrap();
+    assert_eq!(items(&path), [vec![1, 2], vec![3]]);
+}
+
+#[test]
+fn a_reader_sees_whole_items() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    let mut words = RaggedAppender::open(&path).unwrap();
+    words.append(&[1_u16, 2]).unwrap();
+    let mut reader = Ragged::open(&path, MAX_HEADER_SIZE).unwrap();
+    assert_eq!(reader.refresh().unwrap(), 1..1);
+    words.append(&[3_u16]).unwrap();
+    words.append::<u16>(&[]).unwrap();
+    assert_eq!((reader.len(), reader.refresh().unwrap()), (1, 1..3));
+    assert_eq!((reader.range(1).unwrap(), reader.range(2).unwrap()), (2..3, 3..3));
+    assert_eq!(text(reader.range(3), ErrorKind::Mismatch), "expected an item in 0..3, found 3");
+    words.truncate(1).unwrap();
+    assert!(reader.refresh().is_err());
+}
+
+/// Between the two counts, which a kill leaves as they are.
+#[test]
+fn values_without_offsets_are_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    let mut words = RaggedAppender::open(&path).unwrap();
+    words.append(&[1_u16, 2]).unwrap();
+    words.close().unwrap();
+    let add = |value: u16| Appender::open(path.join("values.npy")).unwrap().append(&[value]).unwrap();
+    add(7);
+    assert_eq!(items(&path), [[1, 2]], "readers do not see them");
+    let error = text(Appender::options().on_tail(OnTail::Error).open_ragged(&path), ErrorKind::NeedsRecovery);
+    assert_eq!(error, "values.npy holds 1 value after the last of 1 item: call recover(path) to cut them off");
+    let words = RaggedAppender::open(&path).unwrap();
+    assert_eq!((words.len(), words.dropped().bytes), (1, 2));
+    drop(words);
+    assert_eq!(plain(&path), (vec![0, 2], vec![1, 2]));
+
+    // Somebody put other offsets there.
+    add(7);
+    fs::copy(path.join("offsets.npy"), path.join("copy")).unwrap();
+    fs::rename(path.join("copy"), path.join("offsets.npy")).unwrap();
+    assert_eq!(text(RaggedAppender::open(&path), ErrorKind::NeedsRecovery), error);
+    assert_eq!(plain(&path), (vec![0, 2], vec![1, 2, 7]), "nothing is lost");
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    let (values, offsets) = (path.join("values.npy"), path.join("offsets.npy"));
+    let make = |ends: &[i64]| {
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        npygrow::save(&offsets, ends).unwrap();
+        npygrow::save(&values, &[1_u16, 2, 3]).unwrap();
+    };
+    let appending = |kind| text(RaggedAppender::open(&path), kind);
+    let reading = |kind| text(Ragged::open(&path, MAX_HEADER_SIZE), kind);
+
+    make(&[0, 1, 3, 4, 9]);
+    assert_eq!(
+        appending(ErrorKind::NeedsRecovery),
+        "offsets.npy counts 4 items, values.npy holds the first 2 of them: call recover(path) to go on with these"
+    );
+    assert_eq!(items(&path), [vec![1], vec![2, 3]]);
+    make(&[1, 3]);
+    let first = "expected offsets that go up from 0, found 1 first";
+    assert_eq!((appending(ErrorKind::Malformed), reading(ErrorKind::Malformed)), (first.into(), first.into()));
+    make(&[0, 2, 1, 3]);
+    let words = Ragged::open(&path, MAX_HEADER_SIZE).unwrap();
+    assert_eq!(
+        text(words.range(1), ErrorKind::Malformed),
+        "item 1 goes from 2 to 1: expected offsets that go up, to at most 3"
+    );
+    make(&[0, -1]);
+    assert_eq!(appending(ErrorKind::Malformed), "expected offsets that go up from 0, found -1");
+    make(&[0, 3]);
+    fs::remove_file(&offsets).unwrap();
+    assert_eq!(
+        appending(ErrorKind::NeedsRecovery),
+        "offsets.npy is missing beside values.npy: without it nothing says where an item begins"
+    );
+    make(&[0, 3]);
+    fs::remove_file(&values).unwrap();
+    assert_eq!(appending(ErrorKind::NeedsRecovery), "values.npy is missing beside offsets.npy, which counts 1 item");
+    make(&[0, 3]);
+    npygrow::save(&offsets, &[0_u64, 3]).unwrap();
+    assert_eq!(appending(ErrorKind::Mismatch), "expected a file with dtype <i8, found dtype <u8");
+    assert_eq!(
+        reading(ErrorKind::Mismatch),
+        "expected offsets: dtype <i8, one axis; found dtype <u8, 1 axes: the file is another's"
+    );
+    make(&[0, 3]);
+    let header = "{'descr': '<u2', 'fortran_order': True, 'shape': (1, 3), }";
+    fs::write(&values, [&foreign(header, 128, &[])[..], &[0; 6]].concat()).unwrap();
+    assert_eq!(appending(ErrorKind::Mismatch), "expected a file with C order, found F order");
+    assert_eq!(
+        reading(ErrorKind::Mismatch),
+        "expected values in C order, found Fortran order: items are joined along axis 0"
+    );
+}
+
+#[test]
+fn a_folder_has_one_appender() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    let _words = RaggedAppender::open(&path).unwrap();
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "the offsets, of no item");
+    assert_eq!(RaggedAppender::open(&path).err().unwrap().kind(), ErrorKind::Locked);
+    for bad in [Options::default().turns(true), Options::default().mode(npygrow::Mode::Write)] {
+        assert_eq!(
+            text(bad.open_ragged(&path), ErrorKind::Unsupported),
+            "items of different length: expected neither mode \"w\", nor turns, nor Fortran order"
+        );
+    }
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert_eq!(text(RaggedAppender::open(&file), ErrorKind::Io), "expected a folder, found a file");
+    let _ = Directory::make(&path).unwrap();
+}
