@@ -55,6 +55,8 @@ mod bookmark;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
+mod dataset;
+#[cfg(feature = "std")]
 mod group;
 #[cfg(feature = "std")]
 mod inplace;
@@ -88,9 +90,16 @@ pub use bookmark::Bookmark;
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]
+pub use dataset::{
+    Column, ColumnBookmark, ColumnRecovery, ColumnReport, ColumnSpec, Dataset, DatasetAppender, DatasetBookmark,
+    FolderRecovery, FolderReport, inspect_folder, recover_folder, recover_folder_in,
+};
+#[cfg(feature = "std")]
+pub use group::Part;
+#[cfg(feature = "std")]
 pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
 #[cfg(feature = "std")]
-pub use ragged::{Ragged, RaggedAppender};
+pub use ragged::{Ragged, RaggedAppender, RaggedBookmark};
 #[cfg(feature = "std")]
 pub use repair::{
     RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, ensure_appendable_with, recover,

@@ -72,6 +72,16 @@ impl Appender {
         count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))
     }
 
+    /// Makes room for the buffer: whole at the first append, so that a small append neither grows nor moves it.
+    pub(super) fn reserve(&mut self) -> Result<()> {
+        if self.buffer.capacity() < self.options.buffering {
+            let more = self.options.buffering - self.buffer.len();
+            let full = |_| error!(OverLimit, "no memory for a buffer of {} bytes", self.options.buffering);
+            self.buffer.try_reserve_exact(more).map_err(full)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn not_whole_rows(&self, row_size: u64, size: u64) -> Error {
         let shape = Tuple(self.row_shape().unwrap_or_default());
         if row_size == 0 {

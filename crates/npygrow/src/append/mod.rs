@@ -8,12 +8,16 @@ mod open;
 #[cfg(feature = "std")]
 mod place;
 mod publish;
+#[cfg(feature = "std")]
+mod together;
 
 use accept::{row_size, unknown_dtype};
 pub use batch::Batch;
 use batch::Target;
 #[cfg(feature = "std")]
 pub use place::save;
+#[cfg(feature = "std")]
+pub(crate) use together::Times;
 
 #[cfg(feature = "std")]
 use crate::create::Place;
@@ -62,6 +66,8 @@ pub struct Appender {
     dropped: Dropped,
     /// The last element type that fitted: spares the next append of it the comparison.
     accepted: Option<TypeId>,
+    /// Whether the turn goes on after this call: a group ends it.
+    keeps_turn: bool,
     #[cfg(feature = "std")]
     place: Option<Place>,
 }
@@ -157,20 +163,6 @@ impl Appender {
     #[must_use]
     pub fn path(&self) -> Option<std::path::PathBuf> {
         self.place.as_ref().map(Place::path)
-    }
-
-    /// The bytes of a committed row.
-    pub(crate) fn read_row(&self, row: u64, buf: &mut [u8]) -> Result<()> {
-        match &self.state {
-            State::Growing(growing) => growing.read_row(row, buf),
-            _ => Err(error!(Mismatch, "there is no row yet")),
-        }
-        .map_err(|error| self.named(error))
-    }
-
-    /// Whether the header is still the one that another writer left.
-    pub(crate) fn is_foreign(&self) -> bool {
-        matches!(&self.state, State::Growing(growing) if growing.is_foreign())
     }
 
     /// Settles what the rows of a new file are, as far as the options left it open. Writes nothing; a first append that

@@ -1,14 +1,16 @@
-use super::{OFFSETS, VALUES, covered, offset};
 use crate::append::Appender;
+use crate::create::exists;
 use crate::element::{self, Element};
-use crate::error::{Error, Result, count, error};
+use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
-use crate::group::{Group, Part};
+use crate::group::{Column, Group, OFFSETS, Part, VALUES, check_offsets, check_values, file_options};
+use crate::open::Spec;
 use crate::options::{Mode, Options};
 use crate::storage::{Directory, Folder};
-use crate::tail::{Dropped, OnTail};
+use crate::tail::Dropped;
+use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::vec;
 use core::ops::Range;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -21,8 +23,8 @@ use std::path::Path;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("words");
 /// let mut words = npygrow::RaggedAppender::open(&path)?;
-/// assert_eq!(words.append(b"npy")?, 0..1);
-/// assert_eq!(words.append(b"grow")?, 1..2);
+/// assert_eq!(words.append(b"npy")?, Some(0..1));
+/// assert_eq!(words.append(b"grow")?, Some(1..2));
 /// words.close()?;
 ///
 /// let words = npygrow::Ragged::open(&path, npygrow::MAX_HEADER_SIZE)?;
@@ -30,13 +32,8 @@ use std::path::Path;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RaggedAppender {
-    /// The values, then the offsets.
+    /// One column.
     group: Group,
-    /// Items appended, those in memory included.
-    items: u64,
-    /// Where the last of them ends.
-    end: u64,
-    dropped: Dropped,
 }
 
 impl RaggedAppender {
@@ -52,19 +49,19 @@ impl RaggedAppender {
     /// How many items there are, those in the buffer included.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.items
+        self.group.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items == 0
+        self.len() == 0
     }
 
     /// How many values there are in all items.
     #[must_use]
     pub fn values_len(&self) -> u64 {
-        self.end
+        self.column().end()
     }
 
     /// The dtype of the values, once it is known.
@@ -85,10 +82,10 @@ impl RaggedAppender {
         self.values().row_size()
     }
 
-    /// What was cut from the folder when it was opened: items, and bytes.
+    /// What was cut from the folder when it was opened, and in every turn: items, and bytes of both files.
     #[must_use]
     pub fn dropped(&self) -> Dropped {
-        self.dropped
+        self.group.dropped()
     }
 
     /// Settles what the values of a new folder are, as [`Appender::define`] does.
@@ -97,16 +94,16 @@ impl RaggedAppender {
     ///
     /// `Mismatch` when something else was settled before.
     pub fn define(&mut self, dtype: &Dtype, row_shape: &[u64]) -> Result<()> {
-        self.group.files()[0].define(dtype, row_shape)
+        self.values_mut().define(dtype, row_shape)
     }
 
-    /// Appends one item, and says its number.
+    /// Appends one item, and says its number; `None` when it waits in the buffer of an appender that takes turns.
     ///
     /// # Errors
     ///
     /// As [`extend_bytes`](RaggedAppender::extend_bytes), and `Mismatch` when `T` is not the values' dtype.
-    pub fn append<T: Element>(&mut self, item: &[T]) -> Result<Range<u64>> {
-        self.group.files()[0].accept::<T>(T::shape)?;
+    pub fn append<T: Element>(&mut self, item: &[T]) -> Result<Option<Range<u64>>> {
+        self.values_mut().accept::<T>(T::shape)?;
         self.append_bytes(item.len() as u64, element::bytes_of(item))
     }
 
@@ -115,10 +112,8 @@ impl RaggedAppender {
     /// # Errors
     ///
     /// As [`extend_bytes`](RaggedAppender::extend_bytes).
-    pub fn append_bytes(&mut self, len: u64, values: &[u8]) -> Result<Range<u64>> {
-        let end =
-            self.end.checked_add(len).and_then(|end| i64::try_from(end).ok()).ok_or_else(|| self.too_many(len))?;
-        self.put(1, len, values, &end.to_le_bytes())
+    pub fn append_bytes(&mut self, len: u64, values: &[u8]) -> Result<Option<Range<u64>>> {
+        self.extend_bytes(&[len], values)
     }
 
     /// Appends as many items as there are `lengths`, all of them or none; `values` are theirs, one after the other.
@@ -126,72 +121,16 @@ impl RaggedAppender {
     /// # Errors
     ///
     /// `Mismatch` when the lengths are not those of the values; else as [`Appender::append_bytes`].
-    pub fn extend_bytes(&mut self, lengths: &[u64], values: &[u8]) -> Result<Range<u64>> {
-        let mut ends = Vec::new();
-        ends.try_reserve_exact(lengths.len() * 8)
-            .map_err(|_| error!(OverLimit, "no memory for the offsets of {} items", lengths.len()))?;
-        let mut end = self.end;
-        for &len in lengths {
-            end = end.checked_add(len).filter(|&end| i64::try_from(end).is_ok()).ok_or_else(|| self.too_many(len))?;
-            ends.extend(end.to_le_bytes());
-        }
-        self.put(lengths.len() as u64, end - self.end, values, &ends)
+    pub fn extend_bytes(&mut self, lengths: &[u64], values: &[u8]) -> Result<Option<Range<u64>>> {
+        self.group.append(lengths.len() as u64, &[Part::Items { lengths, values }])
     }
 
-    fn put(&mut self, items: u64, len: u64, values: &[u8], ends: &[u8]) -> Result<Range<u64>> {
-        let size = self.row_size().and_then(|row_size| row_size.checked_mul(len));
-        if size.is_some_and(|size| size != values.len() as u64) {
-            let (row_size, given) = (self.row_size().unwrap_or(0), count(values.len() as u64, "byte"));
-            let error = error!(Mismatch, "expected {} of {row_size} bytes, found {given}", count(len, "value"));
-            return Err(self.named(error));
-        }
-        self.group.append(&[Part { count: len, bytes: values }, Part { count: items, bytes: ends }])?;
-        (self.items, self.end) = (self.items + items, self.end + len);
-        Ok(self.items - items..self.items)
-    }
-
-    /// Cuts the values of an append whose offsets were never counted. Whatever else does not fit together was not left so by
-    /// an appender.
-    fn settle(&mut self, on_tail: OnTail) -> Result<()> {
-        let [values, offsets] = self.group.files() else { return Ok(()) };
-        let first = offset_at(offsets, 0)?;
-        if first != 0 {
-            return Err(error!(Malformed, "expected offsets that go up from 0, found {first} first"));
-        }
-        let (held, items) = (values.len(), self.items);
-        if held < self.end {
-            let kept = covered(items, held, |item| offset_at(offsets, item + 1))?;
-            return Err(error!(
-                NeedsRecovery,
-                "{OFFSETS} counts {}, {VALUES} holds the first {kept} of them: call recover(path) to go on with these",
-                count(items, "item")
-            ));
-        }
-        let excess = held - self.end;
-        if excess == 0 {
-            return Ok(());
-        }
-        let ours = !values.is_foreign() && !offsets.is_foreign() && !younger(offsets, values);
-        if !ours && on_tail != OnTail::Drop || matches!(on_tail, OnTail::Error | OnTail::Keep) {
-            return Err(error!(
-                NeedsRecovery,
-                "{VALUES} holds {} after the last of {}: call recover(path) to cut them off",
-                count(excess, "value"),
-                count(items, "item")
-            ));
-        }
-        let bytes = excess * values.row_size().unwrap_or(0);
-        values.truncate(self.end)?;
-        self.dropped = Dropped { rows: 0, bytes };
-        Ok(())
-    }
-
-    /// Publishes what is buffered.
+    /// Publishes what is buffered, and says which items that were.
     ///
     /// # Errors
     ///
     /// As [`Appender::commit`].
-    pub fn commit(&mut self) -> Result<()> {
+    pub fn commit(&mut self) -> Result<Range<u64>> {
         self.group.commit()
     }
 
@@ -210,24 +149,7 @@ impl RaggedAppender {
     ///
     /// `Mismatch` when there are fewer; else as [`Appender::truncate`].
     pub fn truncate(&mut self, items: u64) -> Result<()> {
-        self.commit()?;
-        if items > self.items {
-            return Err(self.named(error!(Mismatch, "cannot truncate to {items} items: there are {}", self.items)));
-        }
-        if items < self.items {
-            self.cut(items)?;
-        }
-        Ok(())
-    }
-
-    /// Offsets first: no offset is left that the values do not reach.
-    fn cut(&mut self, items: u64) -> Result<()> {
-        let [values, offsets] = self.group.files() else { return Ok(()) };
-        let end = offset_at(offsets, items)?;
-        offsets.truncate(items + 1)?;
-        values.truncate(end)?;
-        (self.items, self.end) = (items, end);
-        Ok(())
+        self.group.truncate(items)
     }
 
     /// Publishes what is buffered and gives the locks back.
@@ -239,19 +161,16 @@ impl RaggedAppender {
         self.group.close()
     }
 
+    fn column(&self) -> &Column {
+        &self.group.columns()[0]
+    }
+
     fn values(&self) -> &Appender {
-        self.group.file(0)
+        &self.column().values
     }
 
-    fn named(&self, error: Error) -> Error {
-        match self.values().path() {
-            Some(path) => error.at(path.parent().unwrap_or(&path).display()),
-            None => error,
-        }
-    }
-
-    fn too_many(&self, len: u64) -> Error {
-        self.named(error!(OverLimit, "{} values and {len} more: offsets are of 63 bits", self.end))
+    fn values_mut(&mut self) -> &mut Appender {
+        &mut self.group.columns_mut()[0].values
     }
 }
 
@@ -277,61 +196,43 @@ impl Options {
     ///
     /// As [`open_ragged`](Options::open_ragged).
     pub fn open_ragged_in(self, folder: Arc<dyn Folder>) -> Result<RaggedAppender> {
-        self.check_ragged()?;
-        let buffering = self.buffering;
-        let there = |name: &str| Ok::<_, Error>(folder.identity(OsStr::new(name))?.is_some());
-        let (has_values, has_offsets) = (there(VALUES)?, there(OFFSETS)?);
-        if has_values && !has_offsets {
-            return Err(error!(
-                NeedsRecovery,
-                "{OFFSETS} is missing beside {VALUES}: without it nothing says where an item begins"
-            ));
-        }
-        let offsets = Options { dtype: Some("<i8".parse()?), row_shape: Some(Vec::new()), ..self.clone() };
-        let mut offsets = offsets.open_in(folder.clone(), OsStr::new(OFFSETS))?;
-        if !has_values && offsets.len() > 1 {
-            let items = count(offsets.len() - 1, "item");
-            return Err(error!(NeedsRecovery, "{VALUES} is missing beside {OFFSETS}, which counts {items}"));
-        }
-        if offsets.is_empty() {
-            // Before the first value is there: values that nothing counts can then be told from those whose offsets are gone.
-            offsets.append(&[0_i64])?;
-            offsets.commit()?;
-        }
-        let on_tail = self.on_tail;
-        let values = Options { order: Some(Order::C), ..self }.open_in(folder, OsStr::new(VALUES))?;
-        let items = offsets.len() - 1;
-        let end = offset_at(&offsets, items)?;
-        let mut this = RaggedAppender {
-            items,
-            end,
-            dropped: Dropped::default(),
-            group: Group::new(alloc::vec![values, offsets], buffering),
-        };
-        this.settle(on_tail)?;
-        Ok(this)
-    }
-
-    fn check_ragged(&self) -> Result<()> {
-        if self.mode == Mode::Write || self.turns || self.order == Some(Order::F) {
+        if self.mode == Mode::Write || self.order == Some(Order::F) {
             return Err(error!(
                 Unsupported,
-                "items of different length: expected neither mode \"w\", nor turns, nor Fortran order"
+                "items of different length: expected neither mode \"w\" nor Fortran order"
             ));
         }
-        Ok(())
+        let path = folder.path(OsStr::new(VALUES));
+        let path = path.parent().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        let new = |name: &str| folder.identity(OsStr::new(name)).map(|found| found.is_none());
+        if self.mode == Mode::New && !(new(VALUES)? && new(OFFSETS)?) {
+            return Err(exists().at(path));
+        }
+        let column = open_column(String::new(), &folder, &self)?;
+        let (dtype, row_shape) = (self.dtype.clone(), self.row_shape.clone());
+        let mut group = Group::open(vec![column], &self, path)?;
+        if let (Some(dtype), Some(row_shape)) = (dtype, row_shape) {
+            // Everything about them is known: others can follow them from now on.
+            group.columns_mut()[0].values.define(&dtype, &row_shape)?;
+            group.make()?;
+        }
+        Ok(RaggedAppender { group })
     }
 }
 
-/// The committed offset number `at`.
-fn offset_at(offsets: &Appender, at: u64) -> Result<u64> {
-    let mut bytes = [0; 8];
-    offsets.read_row(at, &mut bytes)?;
-    offset(bytes)
-}
-
-/// Whether `file` was made after `other`, as far as the file system tells.
-fn younger(file: &Appender, other: &Appender) -> bool {
-    let made = |file: &Appender| std::fs::metadata(file.path()?).ok()?.created().ok();
-    made(file).zip(made(other)).is_some_and(|(file, other)| file > other)
+/// Opens the two files of items of different length in `folder`, which are made later where they are not there.
+pub(crate) fn open_column(name: String, folder: &Arc<dyn Folder>, options: &Options) -> Result<Column> {
+    let (dtype, row_shape) = (options.dtype.clone(), options.row_shape.clone());
+    let mut values = file_options(options).open_in(folder.clone(), OsStr::new(VALUES))?;
+    values.expect(dtype, row_shape)?;
+    let offsets = file_options(options).open_in(folder.clone(), OsStr::new(OFFSETS))?;
+    for (file, check) in [(&values, check_values as fn(&Spec) -> Result<()>), (&offsets, check_offsets)] {
+        if let Some(spec) = file.spec() {
+            check(&spec).map_err(|error| match file.path() {
+                Some(path) => error.at(path.display()),
+                None => error,
+            })?;
+        }
+    }
+    Ok(Column::new(name, values, Some(offsets)))
 }

@@ -1,11 +1,13 @@
-use super::{OFFSETS, VALUES, check_offsets, check_values, covered, offset};
+use crate::bookmark::Bookmark;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::Dtype;
+use crate::group::{OFFSETS, VALUES, check_offsets, check_values, covered, offset};
 use crate::view::View;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The items of a folder that a [`RaggedAppender`](crate::RaggedAppender) grows, mapped.
 ///
@@ -38,12 +40,50 @@ impl Ragged {
         let path = path.as_ref();
         // Offsets first: the values of what they count are counted before.
         let offsets = View::open(path.join(OFFSETS), max_header_size)?;
-        check_offsets(&offsets.rows().found.spec).map_err(|error| offsets.rows().named(error))?;
         let values = View::open(path.join(VALUES), max_header_size)?;
+        Ragged::over(path, values, offsets)
+    }
+
+    fn over(path: &Path, values: View, offsets: View) -> Result<Self> {
+        check_offsets(&offsets.rows().found.spec).map_err(|error| offsets.rows().named(error))?;
         check_values(&values.rows().found.spec).map_err(|error| values.rows().named(error))?;
         let mut this = Ragged { path: path.into(), values, offsets, items: 0 };
         this.items = this.count()?;
         Ok(this)
+    }
+
+    /// The same of its first `items` items alone, whatever there is by now; [`refresh`](Ragged::refresh) goes on from them.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when there are fewer.
+    pub fn first(mut self, items: u64) -> Result<Self> {
+        if items > self.items {
+            let error = error!(Mismatch, "expected items in 0..{}, found 0..{items}", self.items);
+            return Err(error.at(self.path.display()));
+        }
+        self.items = items;
+        Ok(self)
+    }
+
+    /// How many values each of a range of items has.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Ragged::range), for the first that is wrong.
+    pub fn lengths(&self, items: Range<u64>) -> Result<Vec<u64>> {
+        items.map(|item| self.range(item).map(|range| range.end - range.start)).collect()
+    }
+
+    /// What another process needs to see the same items.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::bookmark`].
+    pub fn bookmark(&self) -> Result<RaggedBookmark> {
+        let (values, offsets) = (self.values.bookmark()?, self.offsets.bookmark()?);
+        let path = std::path::absolute(&self.path).map_err(|why| Error::io("cannot tell where it is", &why))?;
+        Ok(RaggedBookmark { path, values, offsets, items: self.items })
     }
 
     /// The path, as it was given.
@@ -136,16 +176,19 @@ impl Ragged {
     /// As [`View::refresh`].
     pub fn refresh(&mut self) -> Result<Range<u64>> {
         let was = self.items;
+        // Offsets first, as when it was opened.
         self.offsets.refresh()?;
         self.values.refresh()?;
-        self.items = self.count()?;
-        if self.items < was {
+        let items = self.count()?;
+        if items < was {
             return Err(error!(Mismatch, "the folder was replaced or cut while it was read: open it again")
                 .at(self.path.display()));
         }
-        Ok(was..self.items)
+        self.items = items;
+        Ok(was..items)
     }
 
+    /// How many items there are in the files as they are mapped, shown or not.
     fn count(&self) -> Result<u64> {
         let count = || {
             if self.offsets.is_empty() {
@@ -164,5 +207,29 @@ impl Ragged {
         let bytes =
             usize::try_from(at).ok().and_then(|at| self.offsets.bytes().get(at.checked_mul(8)?..)?.first_chunk());
         bytes.copied().map_or_else(|| Err(error!(Mismatch, "there is no offset {at}")), offset)
+    }
+}
+
+/// Which items of which folder a [`Ragged`] shows: small enough to be sent to every worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaggedBookmark {
+    /// Where the folder is.
+    pub path: PathBuf,
+    /// Its values.
+    pub values: Bookmark,
+    /// Its offsets.
+    pub offsets: Bookmark,
+    /// How many items there are.
+    pub items: u64,
+}
+
+impl RaggedBookmark {
+    /// The same items of the same folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bookmark::open`].
+    pub fn open(&self) -> Result<Ragged> {
+        Ragged::over(&self.path, self.values.open()?, self.offsets.open()?)?.first(self.items)
     }
 }

@@ -2,6 +2,7 @@ use super::{Identity, Storage};
 use crate::error::Result;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where files are made, replaced and removed; their names are names inside it.
 pub trait Folder: Send + Sync {
@@ -29,6 +30,12 @@ pub trait Folder: Send + Sync {
 
     /// Which file has the name now.
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>>;
+
+    /// All names in it, those of folders too, in any order.
+    fn names(&self) -> Result<Vec<OsString>>;
+
+    /// The folder `name` in it, made with `make` where nothing is; `None` where nothing is, or a file.
+    fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>>;
 
     /// What messages call `name`.
     fn path(&self, name: &OsStr) -> PathBuf;

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["append", "inspect", "read", "view"],
     &["batches", "bookmark", "group", "repair"],
     &["ragged"],
+    &["dataset"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.
