@@ -98,6 +98,11 @@ impl Group {
         error.at(&self.path)
     }
 
+    /// What a row is called.
+    fn word(&self) -> &'static str {
+        if matches!(&self.columns[..], [only] if only.name.is_empty()) { "item" } else { "row" }
+    }
+
     fn files(&mut self) -> impl DoubleEndedIterator<Item = &mut Appender> {
         self.columns.iter_mut().flat_map(Column::files)
     }
@@ -255,8 +260,8 @@ impl Group {
         self.in_turn(|this| {
             this.publish(0, &[])?;
             if rows > this.rows {
-                let found = this.rows;
-                return Err(this.named(error!(Mismatch, "cannot truncate to {rows} rows: there are {found}")));
+                let (found, wanted) = (this.rows, count(rows, this.word()));
+                return Err(this.named(error!(Mismatch, "cannot truncate to {wanted}: there are {found}")));
             }
             if rows == this.rows {
                 return Ok(());

@@ -93,25 +93,26 @@ impl Group {
     /// Refuses to cut where something says that no append of ours left the files so: a column that somebody replaced by a
     /// shorter one must not take the others with it.
     fn refuse_foreign(&mut self, rows: u64, excess: &[(u64, u64)]) -> Result<()> {
-        let Some(why) = self.foreign(rows, excess)? else { return Ok(()) };
+        let Some(why) = self.foreign(excess)? else { return Ok(()) };
         let files = self.columns.iter().flat_map(|column| {
-            let values = format!("{} {}", column.file_name(false), column.values.committed());
+            let word = if column.offsets.is_some() { "value" } else { "row" };
+            let values = format!("{} of {}", column.file_name(false), count(column.values.committed(), word));
             let offsets = column.offsets.as_ref();
             let offsets = offsets.map(|offsets| {
-                format!("{} {}", column.file_name(true), count(offsets.committed().saturating_sub(1), "item"))
+                format!("{} of {}", column.file_name(true), count(offsets.committed().saturating_sub(1), "item"))
             });
             [Some(values), offsets].into_iter().flatten()
         });
         Err(error!(
             NeedsRecovery,
-            "expected files of the same rows, found {}; {why}: call recover(path) to go on with the {} that all have",
+            "expected files that go together, found {}; {why}: call recover(path) to go on with the {} that all have",
             files.collect::<Vec<_>>().join(", "),
-            count(rows, "row")
+            count(rows, self.word())
         ))
     }
 
     /// Why the files cannot have been left so by a crash, or must not be cut all the same.
-    fn foreign(&mut self, rows: u64, excess: &[(u64, u64)]) -> Result<Option<String>> {
+    fn foreign(&mut self, excess: &[(u64, u64)]) -> Result<Option<String>> {
         match self.on_tail {
             OnTail::Drop => return Ok(None),
             OnTail::Error | OnTail::Keep => return Ok(Some("on_tail asks not to cut any".into())),
@@ -143,7 +144,6 @@ impl Group {
                 return Ok(Some(format!("{} is empty", column.file_name(true))));
             }
         }
-        let _ = rows;
         Ok(replaced(&all))
     }
 

@@ -9,6 +9,7 @@ mod adopt;
 mod append;
 mod architecture;
 mod create;
+mod dataset;
 mod edges;
 mod faults;
 mod headers;
