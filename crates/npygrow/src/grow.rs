@@ -150,12 +150,13 @@ impl Growing {
         self.at.adopt.is_some()
     }
 
-    /// The bytes of a committed row.
-    pub(crate) fn read_row(&self, row: u64, buf: &mut [u8]) -> Result<()> {
-        if row >= self.at.rows || buf.len() as u64 != self.row_size() {
-            return Err(error!(Mismatch, "expected a row in 0..{}, found {row}", self.at.rows));
+    /// The bytes of as many committed rows from `first` on as `buf` has room for: whole rows.
+    pub(crate) fn read_rows(&self, first: u64, buf: &mut [u8]) -> Result<()> {
+        let (start, end) = (self.at.layout.end(first)?, self.at.end);
+        if start.checked_add(buf.len() as u64).is_none_or(|wanted| wanted > end) {
+            return Err(error!(Mismatch, "expected rows in 0..{}, found {first}", self.at.rows));
         }
-        self.storage.read_exact_at(self.at.layout.end(row)?, buf)
+        self.storage.read_exact_at(start, buf)
     }
 
     /// Refuses in a forked child.

@@ -49,10 +49,10 @@ impl Appender {
         Some(Times { made: metadata.created().ok()?, modified: metadata.modified().ok()? })
     }
 
-    /// The bytes of a committed row.
-    pub(crate) fn read_row(&self, row: u64, buf: &mut [u8]) -> Result<()> {
+    /// The bytes of as many committed rows from `first` on as `buf` has room for.
+    pub(crate) fn read_rows(&self, first: u64, buf: &mut [u8]) -> Result<()> {
         match &self.state {
-            State::Growing(growing) => growing.read_row(row, buf),
+            State::Growing(growing) => growing.read_rows(first, buf),
             _ => Err(error!(Mismatch, "there is no row yet")),
         }
         .map_err(|error| self.named(error))

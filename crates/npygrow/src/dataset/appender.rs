@@ -230,8 +230,11 @@ impl DatasetAppender {
     /// Refuses where another appender made columns that this one does not know of: one of the two is wrong about them.
     fn check_listed(&self) -> Result<()> {
         let there = columns_in(&*self.folder)?;
-        match there.keys().find(|name| !self.listed.contains_key(*name)) {
-            Some(name) => Err(error!(Mismatch, "another program made a column {name} meanwhile: open it again")),
+        let known = |name: &String, kind: &Kind| {
+            self.listed.contains_key(name) || self.defined.get(name).is_some_and(|(defined, ..)| defined == kind)
+        };
+        match there.iter().find(|(name, kind)| !known(name, kind)) {
+            Some((name, _)) => Err(error!(Mismatch, "another program made a column {name} meanwhile: open it again")),
             None => Ok(()),
         }
     }

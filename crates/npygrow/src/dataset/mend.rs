@@ -3,7 +3,7 @@
 use super::{Kind, columns_in, file_name, is_items};
 use crate::create::missing;
 use crate::error::{Error, Result, count, error};
-use crate::group::{OFFSETS, VALUES, check_offsets, check_values};
+use crate::group::{OFFSETS, VALUES, check_offsets, check_values, good_items};
 use crate::inspect::{Report, inspect_in};
 use crate::open::{Found, Health, find};
 use crate::repair::{RecoverOptions, Recovery, cut_in, recover_in};
@@ -127,7 +127,8 @@ impl Files {
         check_values(&values.spec).map_err(named(&self.values))?;
         let (storage, offsets) = self.found(name, max_header_size)?;
         check_offsets(&offsets.spec).map_err(named(name))?;
-        good_items(&*storage, &offsets, held).map_err(named(name))
+        let read = |first, buf: &mut [u8]| storage.read_exact_at(offsets.layout.end(first)?, buf);
+        good_items(self::held(&offsets), held, read).map_err(named(name))
     }
 
     fn recover(&self, options: RecoverOptions) -> Result<(Recovery, Option<Recovery>)> {
@@ -159,37 +160,6 @@ fn offset_at(storage: &dyn Storage, found: &Found, at: u64) -> Result<u64> {
     let mut bytes = [0; 8];
     storage.read_exact_at(found.layout.end(at)?, &mut bytes)?;
     crate::group::offset(bytes)
-}
-
-/// How many items there are before the first whose end goes down, or past `values`; and where the last of them ends.
-fn good_items(storage: &dyn Storage, found: &Found, values: u64) -> Result<(u64, u64)> {
-    const BLOCK: usize = 64 << 10;
-    let offsets = held(found);
-    if offsets == 0 {
-        return Ok((0, 0));
-    }
-    let mut end = offset_at(storage, found, 0)?;
-    if end != 0 {
-        return Err(error!(
-            Malformed,
-            "expected offsets that go up from 0, found {end} first: nothing says where items begin"
-        ));
-    }
-    let mut block = vec![0; BLOCK];
-    let mut at = 1;
-    while at < offsets {
-        let some = usize::try_from(offsets - at).map_or(BLOCK / 8, |left| left.min(BLOCK / 8));
-        let bytes = &mut block[..some * 8];
-        storage.read_exact_at(found.layout.end(at)?, bytes)?;
-        for bytes in bytes.as_chunks::<8>().0 {
-            let next = i64::from_le_bytes(*bytes);
-            match u64::try_from(next) {
-                Ok(next) if next >= end && next <= values => (at, end) = (at + 1, next),
-                _ => return Ok((at - 1, end)),
-            }
-        }
-    }
-    Ok((at - 1, end))
 }
 
 /// Mends every file of the folder at `path` as [`recover`](crate::recover) does, then cuts all columns to the rows that every

@@ -179,7 +179,7 @@ impl Column {
     pub(super) fn offset_at(&self, at: u64) -> Result<u64> {
         let Some(offsets) = self.offsets.as_ref().filter(|offsets| offsets.committed() > 0) else { return Ok(0) };
         let mut bytes = [0; 8];
-        offsets.read_row(at, &mut bytes)?;
+        offsets.read_rows(at, &mut bytes)?;
         offset(bytes)
     }
 }
@@ -224,6 +224,31 @@ pub(crate) fn covered(items: u64, values: u64, end: impl Fn(u64) -> Result<u64>)
         if end(middle)? <= values { covered = middle + 1 } else { past = middle }
     }
     Ok(covered)
+}
+
+/// How many items there are, of `offsets` offsets that `read` reads from the one asked for on, before the first whose end goes
+/// down, or past `values`; and where the last of them ends.
+pub(crate) fn good_items(offsets: u64, values: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<(u64, u64)> {
+    const BLOCK: usize = 64 << 10;
+    let (mut at, mut end) = (0, 0);
+    let mut block = alloc::vec![0; BLOCK];
+    while at < offsets {
+        let some = usize::try_from(offsets - at).map_or(BLOCK / 8, |left| left.min(BLOCK / 8));
+        let bytes = &mut block[..some * 8];
+        read(at, bytes)?;
+        for bytes in bytes.as_chunks::<8>().0 {
+            match u64::try_from(i64::from_le_bytes(*bytes)) {
+                Ok(first) if at == 0 && first != 0 => return Err(not_from_0(first)),
+                Ok(next) if next >= end && next <= values => (at, end) = (at + 1, next),
+                _ => return Ok((at.saturating_sub(1), end)),
+            }
+        }
+    }
+    Ok((at.saturating_sub(1), end))
+}
+
+pub(crate) fn not_from_0(first: u64) -> Error {
+    error!(Malformed, "expected offsets that go up from 0, found {first} first: nothing says where items begin")
 }
 
 /// The offset that eight bytes of the file are.

@@ -9,7 +9,9 @@ mod publish;
 mod settle;
 
 pub use column::Part;
-pub(crate) use column::{Column, OFFSETS, VALUES, check_offsets, check_values, covered, offset};
+pub(crate) use column::{
+    Column, OFFSETS, VALUES, check_offsets, check_values, covered, good_items, not_from_0, offset,
+};
 
 use crate::append::Appender;
 use crate::error::{Error, Result, count, error};

@@ -1,6 +1,6 @@
 //! What the files hold by now, and cutting all of them back to the rows that every column has.
 
-use super::{Column, Group, OFFSETS, VALUES, covered};
+use super::{Column, Group, OFFSETS, VALUES, covered, good_items, not_from_0};
 use crate::append::{Appender, Times};
 use crate::error::{Result, count, error};
 use crate::tail::{Dropped, OnTail};
@@ -22,7 +22,7 @@ impl Column {
         let Some(offsets) = &self.offsets else { return Ok(self.values.committed()) };
         let first = self.offset_at(0)?;
         if first != 0 {
-            let error = error!(Malformed, "expected offsets that go up from 0, found {first} first");
+            let error = not_from_0(first);
             return Err(match offsets.path() {
                 Some(path) => error.at(path.display()),
                 None => error,
@@ -37,7 +37,14 @@ impl Column {
             let excess = self.values.committed() - rows;
             return Ok((excess, 0, excess.saturating_mul(self.values.row_size().unwrap_or(0))));
         };
-        let values = self.values.committed() - self.offset_at(rows)?;
+        let (held, end) = (self.values.committed(), self.offset_at(rows)?);
+        let Some(values) = held.checked_sub(end) else {
+            let name = self.file_name(true);
+            return Err(error!(
+                NeedsRecovery,
+                "{name}: expected offsets that go up, found {end} past all {held} values: call recover(path)"
+            ));
+        };
         let ends = offsets.committed().saturating_sub(rows + 1);
         let bytes = values.saturating_mul(self.values.row_size().unwrap_or(0)).saturating_add(ends * 8);
         Ok((values, ends, bytes))
@@ -93,7 +100,7 @@ impl Group {
     /// Refuses to cut where something says that no append of ours left the files so: a column that somebody replaced by a
     /// shorter one must not take the others with it.
     fn refuse_foreign(&mut self, rows: u64, excess: &[(u64, u64)]) -> Result<()> {
-        let Some(why) = self.foreign(excess)? else { return Ok(()) };
+        let Some(why) = self.foreign(rows, excess)? else { return Ok(()) };
         let files = self.columns.iter().flat_map(|column| {
             let word = if column.offsets.is_some() { "value" } else { "row" };
             let values = format!("{} of {}", column.file_name(false), count(column.values.committed(), word));
@@ -112,11 +119,22 @@ impl Group {
     }
 
     /// Why the files cannot have been left so by a crash, or must not be cut all the same.
-    fn foreign(&mut self, excess: &[(u64, u64)]) -> Result<Option<String>> {
-        match self.on_tail {
-            OnTail::Drop => return Ok(None),
-            OnTail::Error | OnTail::Keep => return Ok(Some("on_tail asks not to cut any".into())),
-            OnTail::Auto => {}
+    fn foreign(&mut self, rows: u64, excess: &[(u64, u64)]) -> Result<Option<String>> {
+        if matches!(self.on_tail, OnTail::Error | OnTail::Keep) {
+            return Ok(Some("on_tail asks not to cut any".into()));
+        }
+        for (column, &excess) in self.columns.iter().zip(excess) {
+            if let Some(offsets) = column.offsets.as_ref().filter(|_| excess != (0, 0)) {
+                // Before any value is cut on their word: unsynced offsets of a power cut may be zeros.
+                let read = |first, buf: &mut [u8]| offsets.read_rows(first, buf);
+                let some = offsets.committed().min(rows + 1);
+                if some > 0 && good_items(some, column.values.committed(), read)?.0 < rows {
+                    return Ok(Some(format!("{} goes down", column.file_name(true))));
+                }
+            }
+        }
+        if self.on_tail == OnTail::Drop {
+            return Ok(None);
         }
         let mut all = Vec::new();
         for (column, &(values, ends)) in self.columns.iter_mut().zip(excess) {

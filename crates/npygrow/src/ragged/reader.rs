@@ -2,7 +2,7 @@ use crate::bookmark::Bookmark;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::Dtype;
-use crate::group::{OFFSETS, VALUES, check_offsets, check_values, covered, offset};
+use crate::group::{OFFSETS, VALUES, check_offsets, check_values, covered, not_from_0, offset};
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -196,7 +196,7 @@ impl Ragged {
             }
             let first = self.offset(0)?;
             if first != 0 {
-                return Err(error!(Malformed, "expected offsets that go up from 0, found {first} first"));
+                return Err(not_from_0(first));
             }
             covered(self.offsets.len() - 1, self.values.len(), |item| self.offset(item + 1))
         };

@@ -184,7 +184,7 @@ fn what_does_not_fit_together_is_refused() {
     let recovery = recover_folder(&path, RecoverOptions::default()).unwrap();
     assert_eq!((recovery.rows, plain(&path)), (2, (vec![0, 1, 3], vec![1, 2, 3])), "down again");
     make(&[1, 3]);
-    let first = "expected offsets that go up from 0, found 1 first";
+    let first = "expected offsets that go up from 0, found 1 first: nothing says where items begin";
     assert_eq!((appending(ErrorKind::Malformed), reading(ErrorKind::Malformed)), (first.into(), first.into()));
     make(&[0, 2, 1, 3]);
     let words = Ragged::open(&path, MAX_HEADER_SIZE).unwrap();
