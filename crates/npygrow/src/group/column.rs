@@ -175,6 +175,14 @@ impl Column {
         Ok(())
     }
 
+    /// Whether `rows` rows are what its last file counts.
+    pub(super) fn counts(&self, rows: u64) -> bool {
+        match &self.offsets {
+            None => self.values.committed() == rows,
+            Some(offsets) => offsets.committed() == rows + 1,
+        }
+    }
+
     /// The committed offset number `at`.
     pub(super) fn offset_at(&self, at: u64) -> Result<u64> {
         let Some(offsets) = self.offsets.as_ref().filter(|offsets| offsets.committed() > 0) else { return Ok(0) };

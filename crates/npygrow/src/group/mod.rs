@@ -118,10 +118,10 @@ impl Group {
     fn check(&self) -> Result<()> {
         match &self.latched {
             None => Ok(()),
-            Some(why) => Err(self.named(error!(
-                Latched,
-                "an append reached some of the files only, and stays there ({why}): open it again"
-            ))),
+            Some(why) => {
+                Err(self
+                    .named(error!(Latched, "an earlier call reached some of the files only ({why}): open it again")))
+            }
         }
     }
 
@@ -268,10 +268,15 @@ impl Group {
             if rows == this.rows {
                 return Ok(());
             }
-            let cut = this.cut(rows);
-            // Cut or half cut: the files say where the items end now.
-            this.look(rows)?;
-            cut
+            let before = this.rows;
+            if let Err(error) = this.cut(rows) {
+                if this.columns.iter().any(|column| !column.counts(before)) {
+                    this.latched = Some(error.detail());
+                    return Err(error.and("some of the files are cut, the others are when it is opened again"));
+                }
+                return Err(error);
+            }
+            this.look(rows)
         })
     }
 

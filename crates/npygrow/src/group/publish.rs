@@ -81,9 +81,14 @@ impl Group {
     /// Takes the append from the files that counted it. What they published of their buffers stays: the others still hold
     /// theirs. Between turns they would not: then another appender cuts all of it, and this one goes no further.
     fn take_back(&mut self, rows: u64, parts: &[Part<'_>], counted: usize, error: Error) -> Error {
+        if self.files().any(Appender::is_latched) {
+            // A count is in doubt: if it stands, the append does, unless the others lose it.
+            self.latched = Some(error.detail());
+            return error;
+        }
         if self.turns {
             self.latched = Some(error.detail());
-            return error.and("some of the files only have it, and the next turn cuts it from them: open it again");
+            return error.and("only some of the files have it, and the next turn cuts it from them: open it again");
         }
         let Group { columns, ends, .. } = self;
         for Piece { file, count, .. } in pieces(columns, rows, parts, ends).take(counted) {

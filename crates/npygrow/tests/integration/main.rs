@@ -12,6 +12,7 @@ mod create;
 mod dataset;
 mod edges;
 mod faults;
+mod faults_together;
 mod headers;
 mod inplace;
 mod locks;

@@ -1,6 +1,8 @@
 //! The same for columns that grow together: ragged rows, and datasets of several columns. What a reader finds is the rows that
 //! every column has.
 
+mod controls;
+
 use super::judge::Promise;
 use super::{said, settings};
 use npygrow::storage::Folder;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 
 /// What grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Items: values, then offsets.
     Ragged,
     /// Two columns of rows of one size.
@@ -24,7 +26,7 @@ pub(super) enum Kind {
     Mixed,
 }
 
-pub(super) const KINDS: [Kind; 3] = [Kind::Ragged, Kind::Plain, Kind::Mixed];
+pub(crate) const KINDS: [Kind; 3] = [Kind::Ragged, Kind::Plain, Kind::Mixed];
 
 impl Kind {
     /// The columns: a name, and whether it is ragged.
@@ -48,7 +50,7 @@ fn bytes(values: &[u32]) -> Vec<u8> {
 }
 
 /// An appender of any kind.
-pub(super) enum Handle {
+pub(crate) enum Handle {
     Ragged(RaggedAppender),
     Dataset(Kind, DatasetAppender),
 }
@@ -63,7 +65,7 @@ macro_rules! on_either {
 }
 
 impl Handle {
-    pub(super) fn open(kind: Kind, folder: Arc<dyn Folder>, options: Options) -> Result<Handle> {
+    pub(crate) fn open(kind: Kind, folder: Arc<dyn Folder>, options: Options) -> Result<Handle> {
         let (dtype, plain) = ("<u4".parse().unwrap(), [3]);
         if kind == Kind::Ragged {
             let mut items = options.open_ragged_in(folder)?;
@@ -77,7 +79,7 @@ impl Handle {
         Ok(Handle::Dataset(kind, run))
     }
 
-    pub(super) fn append(&mut self, ids: &[u32]) -> Result<()> {
+    pub(crate) fn append(&mut self, ids: &[u32]) -> Result<()> {
         let of = |ragged| ids.iter().map(move |&id| row(id, ragged)).collect::<Vec<_>>();
         let lengths: Vec<u64> = of(true).iter().map(|item| item.len() as u64).collect();
         let (rows, values) = (bytes(&of(false).concat()), bytes(&of(true).concat()));
@@ -94,23 +96,23 @@ impl Handle {
         }
     }
 
-    pub(super) fn commit(&mut self) -> Result<()> {
+    pub(crate) fn commit(&mut self) -> Result<()> {
         on_either!(self, inner => inner.commit().map(drop))
     }
 
-    pub(super) fn sync(&mut self) -> Result<()> {
+    pub(crate) fn sync(&mut self) -> Result<()> {
         on_either!(self, inner => inner.sync())
     }
 
-    pub(super) fn truncate(&mut self, rows: u64) -> Result<()> {
+    pub(crate) fn truncate(&mut self, rows: u64) -> Result<()> {
         on_either!(self, inner => inner.truncate(rows))
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         on_either!(self, inner => inner.len())
     }
 
-    pub(super) fn close(self) -> Result<()> {
+    pub(crate) fn close(self) -> Result<()> {
         on_either!(self, inner => inner.close())
     }
 }
@@ -140,7 +142,7 @@ fn column(folder: &dyn Folder, name: &str, ragged: bool) -> Result<Option<Vec<Ve
 }
 
 /// The rows that every column has; an error where they are none of those that were written, in their order.
-pub(super) fn look(kind: Kind, folder: &dyn Folder) -> Result<Vec<Vec<Vec<u32>>>> {
+pub(crate) fn look(kind: Kind, folder: &dyn Folder) -> Result<Vec<Vec<Vec<u32>>>> {
     let columns = kind.columns().iter().map(|&(name, ragged)| column(folder, name, ragged));
     let columns: Vec<_> = columns.map(|column| Ok(column?.unwrap_or_default())).collect::<Result<_>>()?;
     let rows = columns.iter().map(Vec::len).min().unwrap_or(0);
@@ -153,7 +155,7 @@ pub(super) fn look(kind: Kind, folder: &dyn Folder) -> Result<Vec<Vec<Vec<u32>>>
         .collect())
 }
 
-fn expected(kind: Kind, ids: &[u32]) -> Vec<Vec<Vec<u32>>> {
+pub(crate) fn expected(kind: Kind, ids: &[u32]) -> Vec<Vec<Vec<u32>>> {
     kind.columns().iter().map(|&(_, ragged)| ids.iter().map(|&id| row(id, ragged)).collect()).collect()
 }
 
@@ -166,18 +168,18 @@ struct Step {
 }
 
 /// What is done to one folder.
-pub(super) struct Run {
-    pub(super) kind: Kind,
-    pub(super) folder: Arc<PowerFolder>,
-    pub(super) durability: Durability,
-    pub(super) ids: Vec<u32>,
+pub(crate) struct Run {
+    pub(crate) kind: Kind,
+    pub(crate) folder: Arc<PowerFolder>,
+    pub(crate) durability: Durability,
+    pub(crate) ids: Vec<u32>,
     next: u32,
     start: usize,
     steps: Vec<Step>,
 }
 
 impl Run {
-    pub(super) fn new(kind: Kind, durability: Durability, image: &Image, ids: Vec<u32>) -> Self {
+    pub(crate) fn new(kind: Kind, durability: Durability, image: &Image, ids: Vec<u32>) -> Self {
         let folder = Arc::new(PowerFolder::new(image));
         let start = folder.now();
         let steps = vec![Step { begun: 0, returned: start, durable: true, ids: ids.clone() }];
@@ -193,12 +195,12 @@ impl Run {
         self.step(Promise::Nothing, || Handle::open(kind, folder, options)).unwrap()
     }
 
-    pub(super) fn fresh(&mut self, count: u32) -> Vec<u32> {
+    pub(crate) fn fresh(&mut self, count: u32) -> Vec<u32> {
         self.next += count;
         (self.next - count..self.next).collect()
     }
 
-    pub(super) fn step<T>(&mut self, promise: Promise, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn step<T>(&mut self, promise: Promise, work: impl FnOnce() -> T) -> T {
         let begun = self.folder.now();
         let done = work();
         let durable = match promise {
@@ -290,7 +292,7 @@ fn judge(run: &Run, image: &Image, cut: usize) -> std::result::Result<(), String
 }
 
 /// Cuts the power after each of the run's events; says what was wrong first, and how often of how many.
-pub(super) fn sweep(run: &Run, states: usize, seed: u64) -> (Option<String>, usize, usize) {
+pub(crate) fn sweep(run: &Run, states: usize, seed: u64) -> (Option<String>, usize, usize) {
     let mut random = Random(seed);
     let events = run.folder.events();
     let (mut disk, mut seen) = (Disk::default(), HashSet::new());
@@ -410,123 +412,4 @@ fn ordered_keeps_a_valid_beginning_of_all_columns() {
 #[test]
 fn process_keeps_what_was_synced_of_all_columns() {
     sweep_all(Durability::Process);
-}
-
-/// Protocols that are wrong on purpose, for two columns: what catches nothing proves nothing.
-mod controls {
-    use super::*;
-    use npygrow::storage::{Memory, Storage};
-
-    /// What is done to a file of the two, to append rows.
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Act {
-        Rows(usize),
-        Count(usize),
-        Sync(usize),
-        /// It says that the rows are there.
-        Acknowledge,
-    }
-    use Act::{Acknowledge, Count, Rows, Sync};
-
-    /// The files of the two, as ours, whole.
-    fn whole(kind: Kind, ids: &[u32]) -> [(&'static str, Vec<u8>); 2] {
-        let file = |dtype: &str, row_shape: &[u64], bytes: &[u8]| {
-            let options = Appender::options().dtype(dtype.parse().unwrap()).row_shape(row_shape);
-            let mut appender = options.on(Box::new(Memory::new())).unwrap();
-            appender.append_bytes(bytes).unwrap();
-            let storage = appender.into_storage().unwrap();
-            let mut bytes = vec![0; storage.len().unwrap() as usize];
-            storage.read_exact_at(0, &mut bytes).unwrap();
-            bytes
-        };
-        let rows = |ragged| ids.iter().map(move |&id| row(id, ragged)).collect::<Vec<_>>();
-        if kind == Kind::Plain {
-            return ["a.npy", "b.npy"].map(|name| (name, file("<u4", &[3], &bytes(&rows(false).concat()))));
-        }
-        let ends = rows(true).into_iter().scan(0, |end, item| {
-            *end += item.len() as i64;
-            Some(*end)
-        });
-        let ends: Vec<u8> = [0].into_iter().chain(ends).flat_map(i64::to_le_bytes).collect();
-        [("values.npy", file("<u4", &[], &bytes(&rows(true).concat()))), ("offsets.npy", file("<i8", &[], &ends))]
-    }
-
-    fn count_end(file: &[u8]) -> usize {
-        let shape = file.windows(9).position(|text| text == b"'shape': ").unwrap();
-        shape + file[shape..].iter().position(|&byte| byte == b',').unwrap()
-    }
-
-    /// Appends three times by `protocol`, and sweeps the run that did.
-    fn wrong(kind: Kind, protocol: &[Act], durability: Durability) -> usize {
-        const BATCH: u32 = 150;
-        let mut ids = vec![500];
-        let image = whole(kind, &ids).into_iter().enumerate().map(|(at, (name, bytes))| (name.into(), (at, bytes)));
-        let mut run = Run::new(kind, durability, &image.collect(), ids.clone());
-        let mut files = whole(kind, &ids).map(|(name, _)| run.folder.open(name.as_ref(), true).unwrap().unwrap());
-        for _ in 0..3 {
-            let before = whole(kind, &ids);
-            ids.extend(run.fresh(BATCH));
-            run.ids.clone_from(&ids);
-            let after = whole(kind, &ids);
-            let act = |act: &Act, files: &mut [Box<dyn Storage>; 2]| match *act {
-                Rows(file) => {
-                    let (start, bytes) = (before[file].1.len(), &after[file].1);
-                    files[file].write_all_at(start as u64, &bytes[start..])
-                }
-                Count(file) => {
-                    let (end, bytes) = (count_end(&after[file].1), &after[file].1);
-                    files[file].commit_at(end as u64 - 16, &bytes[end - 16..end], false)
-                }
-                Sync(file) => files[file].sync(),
-                Acknowledge => Ok(()),
-            };
-            let at = protocol.iter().position(|act| *act == Acknowledge).unwrap();
-            run.step(Promise::Counted, || protocol[..at].iter().try_for_each(|one| act(one, &mut files))).unwrap();
-            protocol[at..].iter().try_for_each(|one| act(one, &mut files)).unwrap();
-        }
-        let (first, wrong, seen) = sweep(&run, 40, 1);
-        println!("control {kind:?}, {protocol:?}, {durability:?}: {wrong} of {seen} states are wrong: {first:?}");
-        assert!(seen > 50, "only {seen} states");
-        wrong
-    }
-
-    #[test]
-    fn right_protocols_pass() {
-        for kind in [Kind::Ragged, Kind::Plain] {
-            let power = [Rows(0), Rows(1), Sync(0), Count(0), Sync(0), Sync(1), Count(1), Sync(1), Acknowledge];
-            assert_eq!(wrong(kind, &power, Durability::Power), 0);
-            let ordered = [Rows(0), Rows(1), Sync(0), Count(0), Sync(1), Count(1), Acknowledge];
-            assert_eq!(wrong(kind, &ordered, Durability::Ordered), 0);
-            // Which file is counted first matters to nobody: a row is what all files count.
-            let backwards = [Rows(0), Rows(1), Sync(1), Count(1), Sync(0), Count(0), Acknowledge];
-            assert_eq!(wrong(kind, &backwards, Durability::Ordered), 0);
-        }
-    }
-
-    #[test]
-    fn wrong_protocols_are_caught() {
-        for kind in [Kind::Ragged, Kind::Plain] {
-            // The offsets, or the second column, before the values are durable.
-            let one_sync = [Rows(0), Rows(1), Count(0), Sync(1), Count(1), Acknowledge];
-            assert!(wrong(kind, &one_sync, Durability::Ordered) > 0);
-            let counts_first = [Count(0), Count(1), Rows(0), Rows(1), Sync(0), Sync(1), Acknowledge];
-            assert!(wrong(kind, &counts_first, Durability::Ordered) > 0);
-            let too_early = [Rows(0), Rows(1), Sync(0), Count(0), Sync(0), Acknowledge, Sync(1), Count(1), Sync(1)];
-            assert!(wrong(kind, &too_early, Durability::Power) > 0);
-        }
-    }
-
-    /// Offsets alone say nothing: a reader that believes them without the values finds items that are not there.
-    #[test]
-    fn a_reader_of_offsets_alone_is_wrong() {
-        let (one, two) = (whole(Kind::Ragged, &[500]), whole(Kind::Ragged, &[500, 501]));
-        let image: Image = [("values.npy", 0, &one[0].1), ("offsets.npy", 1, &two[1].1)]
-            .map(|(name, file, bytes)| (name.into(), (file, bytes.clone())))
-            .into();
-        let folder = PowerFolder::new(&image);
-        let offsets =
-            Reader::on(folder.open("offsets.npy".as_ref(), false).unwrap().unwrap(), MAX_HEADER_SIZE).unwrap();
-        assert_eq!(offsets.len() - 1, 2);
-        assert_eq!(look(Kind::Ragged, &folder).unwrap(), expected(Kind::Ragged, &[500]));
-    }
 }
