@@ -108,7 +108,11 @@ impl Group {
         }
         let taken = self.files().try_for_each(Appender::keep_turn);
         let done = taken.and_then(|()| self.settle()).and_then(|()| work(self));
-        let left = self.files().rev().fold(Ok(()), |left: Result<()>, file| left.and(file.leave_turn()));
+        let mut left = Ok(());
+        for file in self.files().rev() {
+            // Every one, whatever became of the one before.
+            left = left.and(file.leave_turn());
+        }
         let done = done?;
         left.map(|()| done)
     }
