@@ -53,6 +53,8 @@ mod bookmark;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
+mod follow;
+#[cfg(feature = "std")]
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;

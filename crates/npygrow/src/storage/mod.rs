@@ -17,6 +17,8 @@ mod owner;
 #[cfg(feature = "std")]
 mod sys;
 #[cfg(feature = "std")]
+mod watch;
+#[cfg(feature = "std")]
 mod window;
 #[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
 mod word;
@@ -36,6 +38,8 @@ pub use folder::{Folder, Temp};
 pub(crate) use lock::{Hold, Wait, acquire};
 #[cfg(feature = "std")]
 pub(crate) use owner::Owner;
+#[cfg(feature = "std")]
+pub(crate) use watch::Watch;
 #[cfg(feature = "std")]
 pub(crate) use window::Window;
 

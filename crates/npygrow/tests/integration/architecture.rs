@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["bookmark", "repair"],
+    &["bookmark", "follow", "repair"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.

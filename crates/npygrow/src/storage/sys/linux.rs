@@ -2,18 +2,21 @@ pub(crate) use crate::storage::word::Word;
 
 use super::unix;
 use crate::storage::Identity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{self as linux, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
-use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2, read};
 use rustix::ioctl;
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::fs;
 use std::io::{self, IoSlice, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Writes `bytes` so that they survive a power cut when it returns; nothing here is tried a second time.
 pub(crate) fn write_durably(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -151,4 +154,29 @@ pub(crate) fn lock_holder(of: Identity) -> Option<u32> {
         let pid = words.nth(2)?.parse().ok()?;
         (flock && pid != 0 && words.next()? == file).then_some(pid)
     })
+}
+
+/// Tells when a file was written, cut, renamed or deleted.
+pub(crate) struct Events(OwnedFd);
+
+impl Events {
+    /// `None` where there is no /proc, or a limit is reached (128 watchers of a user, by default).
+    pub(crate) fn of(file: &fs::File) -> Option<Self> {
+        let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
+        // By the descriptor: the name may be another file's by now. A rename over a file, and its deletion while it is open,
+        // are changes of its attributes.
+        let changes = WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::MOVE_SELF;
+        inotify::add_watch(&events, format!("/proc/self/fd/{}", file.as_raw_fd()), changes).ok()?;
+        Some(Events(events))
+    }
+
+    /// Waits for the next event, at most for `timeout`; a signal, too, ends the wait. Whether there was one.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        let timeout = Timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos().into() };
+        let there = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)).is_ok_and(|ready| ready > 0);
+        // What they say is of no account: whoever waits looks for himself.
+        let mut events = [0; 4096];
+        while there && read(&self.0, &mut events).is_ok_and(|len| len == events.len()) {}
+        there
+    }
 }

@@ -4,6 +4,7 @@ use crate::storage::Identity;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) use super::{link_then_unlink as rename_noreplace, write_then_sync as write_durably};
 
@@ -41,4 +42,17 @@ pub(crate) fn process_id() -> u32 {
 
 pub(crate) fn lock_holder(_of: Identity) -> Option<u32> {
     None
+}
+
+/// Files are looked at now and then.
+pub(crate) struct Events;
+
+impl Events {
+    pub(crate) fn of(_file: &fs::File) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn wait(&self, _timeout: Duration) -> bool {
+        false
+    }
 }
