@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use crate::convert::{Mapping, range};
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
+use crate::follow::Follower;
 use crate::guard::Guarded;
 
 /// Maps an .npy file: nothing is loaded until it is read.
@@ -105,7 +106,7 @@ impl Array {
     /// -------
     /// range
     ///     The numbers of the new rows.
-    fn refresh<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyRange>> {
+    pub(crate) fn refresh<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyRange>> {
         let rows = self.with(py, |mapped| {
             let rows = py.detach(|| mapped.view.refresh()).map_err(raise)?;
             if !rows.is_empty() {
@@ -114,6 +115,51 @@ impl Array {
             Ok(rows)
         })?;
         range(py, rows)
+    }
+
+    /// Waits for new rows, and yields them in blocks as they are committed.
+    ///
+    /// The waiting costs next to nothing. This array is refreshed as rows are yielded. Every iterator has a place of its own:
+    /// two of them yield all rows each. A writer that is closed and comes back is not noticed; `close` ends the iteration.
+    ///
+    /// Parameters
+    /// ----------
+    /// timeout : float, optional
+    ///     End the iteration when there was no new row for so many seconds. By default it never ends.
+    /// start : int, optional
+    ///     The first row to yield, as in a slice: 0 for all, -10 for the last ten and what follows. By default
+    ///     ``len(self)``: the rows that are new.
+    ///
+    /// Yields
+    /// ------
+    /// ndarray
+    ///     One row or more along the growth axis, at most 4 MiB of them: a copy, which nothing that happens to the file
+    ///     changes.
+    ///
+    /// Raises
+    /// ------
+    /// MismatchError
+    ///     The file was replaced, renamed, deleted, overwritten or cut. Rows that were committed before a replacement come
+    ///     first. Also for mode "c", which does not grow.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import os, tempfile
+    /// >>> import numpy as np, npygrow as ng
+    /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+    /// >>> ng.append(path, np.arange(3))
+    /// range(0, 3)
+    /// >>> ids = ng.open(path)
+    /// >>> new = ids.follow(timeout=0.1)
+    /// >>> ng.append(path, np.arange(3, 5))
+    /// range(3, 5)
+    /// >>> [rows.tolist() for rows in new]
+    /// [[3, 4]]
+    /// >>> len(ids)
+    /// 5
+    #[pyo3(signature = (timeout=None, *, start=None))]
+    fn follow(slf: Bound<'_, Self>, timeout: Option<f64>, start: Option<i64>) -> PyResult<Follower> {
+        Follower::new(slf, timeout, start)
     }
 
     /// Makes the values that were changed in mode "r+" survive a power cut.
@@ -146,7 +192,7 @@ impl Array {
 
     /// The dtype.
     #[getter]
-    fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDescr>> {
+    pub(crate) fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDescr>> {
         Ok(self.attribute(py, "dtype")?.cast_into()?)
     }
 
@@ -195,13 +241,13 @@ impl Array {
 
     /// The path, as it was given.
     #[getter]
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.mapped.path()
     }
 
     /// Whether it is closed.
     #[getter]
-    fn closed(&self, py: Python<'_>) -> PyResult<bool> {
+    pub(crate) fn closed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.mapped.lock(py)?.is_none())
     }
 

@@ -6,6 +6,7 @@ mod array;
 mod convert;
 mod dtype;
 mod errors;
+mod follow;
 mod functions;
 mod guard;
 mod state;
