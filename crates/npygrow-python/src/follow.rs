@@ -4,11 +4,11 @@ use npygrow::{Access, Order, Reader};
 use numpy::PyArrayDescr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyDict, PyTuple};
+use pyo3::types::PyByteArray;
 use std::time::{Duration, Instant};
 
 use crate::array::Array;
-use crate::dtype::order_name;
+use crate::convert::ndarray;
 use crate::errors::{MismatchError, raise};
 use crate::guard::Guarded;
 
@@ -118,17 +118,11 @@ impl Following {
         let growing = if order == Order::C { shape.first_mut() } else { shape.last_mut() };
         growing.into_iter().for_each(|axis| *axis = rows.end - rows.start);
 
-        let arguments = PyDict::new(py);
-        arguments.set_item("shape", PyTuple::new(py, shape)?)?;
-        arguments.set_item("dtype", dtype.bind(py))?;
-        arguments.set_item("order", order_name(order))?;
         let size = usize::try_from((rows.end - rows.start) * reader.row_size())?;
-        if size > 0 {
-            let rows = rows.clone();
-            let read = |bytes: &mut [u8]| py.detach(move || reader.read_into(rows, bytes)).map_err(raise);
-            arguments.set_item("buffer", PyByteArray::new_with(py, size, read)?)?;
-        }
+        let range = rows.clone();
+        let read = |bytes: &mut [u8]| py.detach(move || reader.read_into(range, bytes)).map_err(raise);
+        let bytes = if size > 0 { Some(PyByteArray::new_with(py, size, read)?) } else { None };
         *next = rows.end;
-        py.import("numpy")?.getattr("ndarray")?.call((), Some(&arguments))
+        ndarray(py, &shape, dtype.bind(py), order, bytes.as_ref().map(Bound::as_any))
     }
 }
