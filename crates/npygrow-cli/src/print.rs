@@ -16,7 +16,7 @@ const BLOCK: u64 = 1 << 20;
 const NEAR: u64 = 64 << 10;
 /// A row is held in memory, and so is its text.
 const MAX_ROW: u64 = 1 << 30;
-const MAX_TEXT: usize = 1 << 30;
+const MAX_TEXT: usize = 256 << 20;
 const MAX_COLUMNS: usize = 1 << 20;
 
 #[derive(clap::Args)]
@@ -316,6 +316,28 @@ fn shorten(text: &mut Vec<u8>, width: usize) {
             short.push('…');
             *text = short.into_bytes();
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_to_the_terminal() {
+        for (text, width, expected) in [
+            ("[1 2 3]", 7, "[1 2 3]"),
+            ("[1 2 3]", 6, "[1 2 …"),
+            ("'数据'", 6, "'数据'"),
+            ("'数据'", 5, "'数…"),
+            ("'数据'", 4, "'数…"),
+            ("'数据'", 3, "'…"),
+            ("ab", 1, "…"),
+        ] {
+            let mut line = text.as_bytes().to_vec();
+            shorten(&mut line, width);
+            assert_eq!(String::from_utf8_lossy(&line), expected, "{text} in {width}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::guard::Guarded;
 /// The bytes of a block, unless one row takes more.
 const BLOCK: u64 = 4 << 20;
 /// How often a wait looks whether Ctrl-C was pressed, or the array closed.
-const SLICE: Duration = Duration::from_millis(100);
+const SLICE: Duration = Duration::from_millis(200);
 
 /// The iterator of `Array.follow`.
 #[pyclass(frozen, module = "npygrow._native")]

@@ -9,6 +9,7 @@ mod ensure_appendable;
 mod guide;
 mod info;
 mod live;
+mod print;
 mod recover;
 mod shell;
 mod truncate;

@@ -10,6 +10,10 @@ Usage: npy <COMMAND>
 
 Commands:
   info               Say what files hold, whether they are well, and what to call if not
+  head               Print the first rows
+  tail               Print the last rows
+  slice              Print a slice of the rows
+  follow             Print rows as they are appended
   append             Append rows from .npy files, standard input or CSV
   ensure-appendable  Make room in headers, so that rows can be appended
   truncate           Cut a file to its first rows
@@ -23,6 +27,7 @@ Options:
 
 Examples:
   npy info pose.npy                what it holds and how it is
+  npy tail -f pose.npy             its last rows, and those that come
   npy append all.npy day*.npy      rows of other files
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
   npy recover pose.npy             after a crash or a cut download
