@@ -51,6 +51,9 @@ impl Follower {
                 "{path}: a private copy does not grow with its file: open it again"
             )));
         }
+        if view.shape().is_empty() {
+            return Err(PyValueError::new_err(format!("{path}: a single value (0-d) has no rows to follow")));
+        }
         let next = match start {
             None => view.len(),
             Some(start @ 0..) => view.len().min(start.unsigned_abs()),

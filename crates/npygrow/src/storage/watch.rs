@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Pauses up to this one are slept through: events would cut them to nothing while a writer is busy.
-const DEAF: Duration = Duration::from_millis(1);
+const DEAF: Duration = Duration::from_micros(200);
 const SHORTEST: Duration = Duration::from_micros(50);
 /// With events, for the sake of those that get lost, and of writers on other hosts.
 const LONGEST: Duration = Duration::from_millis(500);
