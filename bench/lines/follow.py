@@ -72,8 +72,9 @@ def lines():
     contenders = [contender("np.load, again and again", partial(loaded, 0))]
     contenders += [contender("npygrow, follow", followed)]
     contenders += [contender(f"np.load every {pause} ms", partial(loaded, pause / 1000)) for pause in (1, 10)]
+    work = f"from an append to the row at another process, one every {GAP * 1000:.0f} ms"
     try:
-        yield Line("follow", f"from an append to the row at another process, one every {GAP * 1000:.0f} ms", 50, contenders)
+        yield Line("follow", work, 50, contenders)
     finally:
         writer.communicate()
 

@@ -173,7 +173,8 @@ impl Reader {
     /// Waits until there are new rows, and says which they are; none after `timeout`, and `None` waits for ever.
     ///
     /// The waiting costs next to nothing, by inotify where there is one, else by looking now and then: on Linux rows are
-    /// there some 100 microseconds after their commit, later on a busy machine. A writer that closes the file and goes on later is not noticed.
+    /// there some 100 microseconds after their commit, later on a busy machine. A writer that closes the file and goes on
+    /// later is not noticed.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
