@@ -96,18 +96,21 @@ pub(crate) struct Mapping(pub(crate) View);
 
 #[pymethods]
 impl Mapping {
-    /// Hands out the mapped bytes, read-only.
+    /// Hands out the mapped bytes, to be written to as far as the view may.
     ///
     /// # Safety
     ///
     /// Called by the interpreter alone, with a `view` to fill.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        let bytes = slf.get().0.bytes();
-        let len = isize::try_from(bytes.len())?;
+        let mapped = &slf.get().0;
+        let (bytes, len) = (mapped.bytes().as_ptr(), isize::try_from(mapped.bytes().len())?);
+        let (data, read_only) = match mapped.as_mut_ptr() {
+            Some(data) => (data, 0),
+            None => (bytes.cast_mut(), 1),
+        };
         // SAFETY: `view` is the interpreter's to fill. The bytes lie where they are as long as this object lives, to
-        // which the call takes a reference; it refuses whoever asks to write.
-        let done =
-            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast(), len, 1, flags) };
+        // which the call takes a reference; where they must not be written to, it refuses whoever asks for that.
+        let done = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), data.cast(), len, read_only, flags) };
         if done == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }

@@ -15,7 +15,7 @@ mod _native {
     #[pymodule_export]
     use crate::appender::Appender;
     #[pymodule_export]
-    use crate::array::{Array, open};
+    use crate::array::{_reopen, Array, open};
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
 }
