@@ -1,5 +1,6 @@
 //! Files of several arrays, as several `np.save` calls into one open file make them.
 
+use crate::bookmark::Bookmark;
 use crate::error::{Error, ErrorKind, Result, error};
 use crate::open::find;
 use crate::parts::{Part, Parts, Step, Torn, Walk};
@@ -89,17 +90,52 @@ impl Sequence {
         let path = path.as_ref();
         let open = || {
             let window = Window::all(open_file(path, access)?);
-            let walk = Walk::new(window.len()?, max_header_size);
-            let mut index = Index { starts: Vec::new(), walk, is_done: false, torn: None };
-            index.walk(&window, 1)?;
-            if let (Some(torn), []) = (&index.torn, &index.starts[..])
-                && torn.kind != ErrorKind::NeedsRecovery
-            {
-                // Of a file that does not even begin well there is more to say.
-                find(&window, max_header_size)?;
-                return Err(torn.error());
-            }
-            Ok(Sequence { path: path.into(), window, access, max_header_size, index: Mutex::new(index) })
+            Sequence::over(window.len()?, window, path, access, max_header_size)
+        };
+        open().map_err(|error: Error| error.at(path.display()))
+    }
+
+    /// The arrays of `window` that begin before `limit`.
+    fn over(limit: u64, window: Window, path: &Path, access: Access, max_header_size: u64) -> Result<Self> {
+        let walk = Walk::new(limit, max_header_size);
+        let mut index = Index { starts: Vec::new(), walk, is_done: false, torn: None };
+        index.walk(&window, 1)?;
+        if let (Some(torn), []) = (&index.torn, &index.starts[..])
+            && torn.kind != ErrorKind::NeedsRecovery
+        {
+            // Of a file that does not even begin well there is more to say.
+            find(&window, max_header_size)?;
+            return Err(torn.error());
+        }
+        Ok(Sequence { path: path.into(), window, access, max_header_size, index: Mutex::new(index) })
+    }
+
+    /// What another process needs to see the same arrays: [`at`](Sequence::at) takes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::bookmark`] and [`len`](Sequence::len).
+    pub fn bookmark(&self) -> Result<Bookmark> {
+        let (rows, end) = {
+            let known = self.walked(u64::MAX)?;
+            (known.starts.len() as u64, known.walk.next)
+        };
+        let all = Window { end: Some(end), ..self.window.clone() };
+        Bookmark::of(&all, &self.path, rows, self.access, self.max_header_size).map_err(|error| self.named(error))
+    }
+
+    /// The arrays that a [`bookmark`](Sequence::bookmark) of a sequence names.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when another file has the path by now, or fewer arrays are left; as [`open`](Sequence::open).
+    pub fn at(bookmark: &Bookmark) -> Result<Self> {
+        let Bookmark { path, rows, access, max_header_size, .. } = bookmark;
+        let open = || {
+            let Window { file, start, end } = bookmark.window()?;
+            let all = Window { file, start, end: None };
+            let sequence = Sequence::over(end.unwrap_or(0), all, path, *access, *max_header_size)?;
+            if sequence.len()? == *rows { Ok(sequence) } else { Err(replaced()) }
         };
         open().map_err(|error: Error| error.at(path.display()))
     }

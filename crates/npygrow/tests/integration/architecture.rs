@@ -17,7 +17,8 @@ const LAYERS: &[&[&str]] = &[
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["bookmark", "repair", "sequence"],
+    &["bookmark", "repair"],
+    &["sequence"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.

@@ -253,6 +253,28 @@ fn values_can_be_written_and_copied() {
 }
 
 #[test]
+fn a_bookmark_names_the_same_arrays() {
+    let (_folder, path) = on_disk();
+    let sequence = over(&path, &[numpy(&[1]), numpy(&[2]), numpy(&[3])[..131].to_vec()]);
+    let bookmark = sequence.bookmark().unwrap();
+    add(&path, &[&[0], &numpy(&[4])[..]].concat());
+    let there = Sequence::at(&bookmark).unwrap();
+    assert_eq!((values(&there), there.torn().unwrap()), (vec![vec![1], vec![2]], None));
+    assert_eq!((there.refresh().unwrap(), there.len().unwrap()), (2..4, 4));
+
+    let copy = Sequence::open_with(&path, Access::Copy, MAX_HEADER_SIZE).unwrap();
+    fails(copy.bookmark(), "Mismatch: a private copy cannot be sent to another process: send its values");
+    fs::write(&path, numpy(&[1])).unwrap();
+    fails(Sequence::at(&bookmark).map(drop), "Mismatch: the file was replaced or cut while it was read: open it again");
+    fs::rename(&path, path.with_extension("old")).unwrap();
+    fs::write(&path, [numpy(&[1]), numpy(&[2])].concat()).unwrap();
+    fails(
+        Sequence::at(&bookmark).map(drop),
+        "Mismatch: the file was replaced since its array was sent here: open it again",
+    );
+}
+
+#[test]
 fn many_small_arrays() {
     let (_folder, path) = on_disk();
     let one = ours(&[7, 8]);
