@@ -38,15 +38,20 @@ pub struct Torn {
     pub bytes: u64,
     /// What an [error](Torn::error) about it is: `NeedsRecovery` for an array that is not whole, which it may still become.
     pub kind: ErrorKind,
-    /// What is wrong, and what to do.
+    /// What is wrong.
     pub text: String,
 }
 
 impl Torn {
-    /// It as an error.
+    /// It as an error, which says what to do as well.
     #[must_use]
     pub fn error(&self) -> Error {
-        Error::new(self.kind, self.text.clone())
+        let error = Error::new(self.kind, self.text.clone());
+        match (self.kind, self.index) {
+            (ErrorKind::NeedsRecovery, 0) => error.and("inspect(path) says what is left"),
+            (ErrorKind::NeedsRecovery, _) => error.and(format!("os.truncate(path, {}) removes it", self.offset)),
+            _ => error,
+        }
     }
 }
 
@@ -151,7 +156,7 @@ impl Walk {
         let len = self.header_len(storage)?;
         let range = self.read(storage, len)?;
         if range.len() < len {
-            return Err(self.cut("within its header"));
+            return Err(cut("within its header"));
         }
         let bytes = &self.buffer[range];
         let part = match self.met.take() {
@@ -169,7 +174,7 @@ impl Walk {
         let end = self.next.saturating_add(size);
         if !self.holds(storage, end)? {
             let held = self.size.saturating_sub(self.next);
-            return Err(self.cut(&format!("after {held} of its {size} bytes")));
+            return Err(cut(&format!("after {held} of its {size} bytes")));
         }
         self.index += 1;
         self.next = end;
@@ -187,11 +192,11 @@ impl Walk {
             return Err(error!(NotNpy, "expected it, or the end of the file, found {found}"));
         }
         let len = match Header::len_from(prefix, self.max_header_size) {
-            Err(_) if prefix.len() < PREFIX => return Err(self.cut("within its header")),
+            Err(_) if prefix.len() < PREFIX => return Err(cut("within its header")),
             len => len?,
         };
         if !self.holds(storage, self.next.saturating_add(len))? {
-            return Err(self.cut("within its header"));
+            return Err(cut("within its header"));
         }
         usize::try_from(len).map_err(|_| error!(OverLimit, "a header of {len} bytes"))
     }
@@ -222,21 +227,16 @@ impl Walk {
         Ok(end <= self.size)
     }
 
-    /// The array at `next` is not whole.
-    fn cut(&self, place: &str) -> Error {
-        let call = match (self.index, self.next) {
-            (0, _) => "inspect(path) says what is left".into(),
-            (_, next) => format!("os.truncate(path, {next}) removes it"),
-        };
-        error!(NeedsRecovery, "cut off {place}: an np.save is under way, or was interrupted; {call}")
-    }
-
-    /// Whether what follows the last array is a tail of its own: its header is one that grows in place.
+    /// Whether what follows is a tail of the last array: one that grows in place is the only one of its file.
     fn is_tail(&self) -> bool {
         let ours = |Part { header, .. }: &Part| {
             let (rows, row_shape) = header.split()?;
             Growable::within(header.version, header.len, &header.dtype, header.order, &row_shape, rows)
         };
-        self.met.as_ref().and_then(ours).is_some_and(|ours| ours.bytes == self.bytes)
+        self.index == 1 && self.met.as_ref().and_then(ours).is_some_and(|ours| ours.bytes == self.bytes)
     }
+}
+
+fn cut(place: &str) -> Error {
+    error!(NeedsRecovery, "cut off {place}: an np.save is under way, or was interrupted")
 }

@@ -9,6 +9,7 @@ use crate::storage::{Storage, Window};
 use crate::view::{Access, View, open_file};
 use alloc::sync::Arc;
 use core::ops::Range;
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -254,8 +255,12 @@ impl Sequence {
 
     fn map(&self, index: u64, (start, end): (u64, Option<u64>)) -> Result<View> {
         let window = Window { file: self.window.file.clone(), start, end };
-        View::over(window, &self.path, self.access, self.max_header_size)
-            .map_err(|error| self.named(error.and(format!("array {index}, at offset {start}"))))
+        View::over(window, &self.path, self.access, self.max_header_size).map_err(|error| {
+            let is_full = error.io_kind() == Some(io::ErrorKind::OutOfMemory);
+            let call = "a process can hold only so many mappings: let go of arrays, or copy the small ones";
+            let error = error.and(format!("array {index}, at offset {start}"));
+            self.named(if is_full { error.and(call) } else { error })
+        })
     }
 
     /// The index, walked until it knows `wanted` arrays or all.

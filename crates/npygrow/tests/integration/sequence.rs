@@ -32,10 +32,10 @@ fn torn(file: &[u8]) -> Option<String> {
     let (_folder, path) = on_disk();
     let sequence = over(&path, &[file.to_vec()]);
     let torn = sequence.torn().unwrap();
-    let text = torn.as_ref().map(|torn| format!("{:?}: {}", torn.kind, torn.text));
+    let text = torn.as_ref().map(|torn| format!("{:?}: {}", torn.kind, torn.error().detail()));
     for part in [Parts::of(&Memory::from(file.to_vec()), MAX_HEADER_SIZE).unwrap().last(), sequence.parts().last()] {
         match (part, &torn) {
-            (Some(Err(error)), Some(torn)) => assert_eq!(error.detail(), torn.text),
+            (Some(Err(error)), Some(torn)) => assert_eq!(error.detail(), torn.error().detail()),
             (part, torn) => assert!(torn.is_none() && part.is_none_or(|part| part.is_ok()), "{torn:?}"),
         }
     }
@@ -94,7 +94,9 @@ fn one_array_is_a_sequence_of_one_and_grows() {
     add(&path, &[7; 6]);
     assert_eq!((sequence.refresh().unwrap(), sequence.torn().unwrap()), (1..1, None));
     assert_eq!(sequence.get(0).unwrap().health(), Health::Tail { rows: 1, bytes: 6 });
-    assert_eq!(torn(&fs::read(&path).unwrap()), None);
+    let grown = fs::read(&path).unwrap();
+    assert_eq!(torn(&grown), None);
+    assert!(torn(&[numpy(&[1]), grown].concat()).is_some(), "what grows is alone in its file");
 }
 
 #[test]
