@@ -13,7 +13,18 @@ range(0, 2)
 ((2, 3), range(2, 2))
 """
 
-from ._native import Appender, Array, ensure_appendable, inspect, is_appendable, needs_recovery, open, recover
+from ._native import (
+    Appender,
+    Array,
+    Sequence,
+    ensure_appendable,
+    inspect,
+    is_appendable,
+    needs_recovery,
+    open,
+    open_sequence,
+    recover,
+)
 from ._verbs import append, save
 from .compat import NpyAppendArray
 from .errors import (
@@ -25,7 +36,7 @@ from .errors import (
     NotAppendableError,
     NpyError,
 )
-from .reports import Dropped, Recovery, Report
+from .reports import Dropped, Recovery, Report, Torn
 
 __all__ = [
     "Appender",
@@ -41,12 +52,15 @@ __all__ = [
     "NpyError",
     "Recovery",
     "Report",
+    "Sequence",
+    "Torn",
     "append",
     "ensure_appendable",
     "inspect",
     "is_appendable",
     "needs_recovery",
     "open",
+    "open_sequence",
     "recover",
     "save",
 ]
