@@ -16,6 +16,7 @@ range(0, 2)
 from ._native import (
     Appender,
     Array,
+    Batches,
     Sequence,
     ensure_appendable,
     inspect,
@@ -41,6 +42,7 @@ from .reports import Dropped, Recovery, Report, Torn
 __all__ = [
     "Appender",
     "Array",
+    "Batches",
     "Dropped",
     "FormatError",
     "LatchedError",
