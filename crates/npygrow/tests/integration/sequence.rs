@@ -1,8 +1,12 @@
 //! Files of several arrays: which are found, where they end, and what grows.
 
-use crate::support::{fails, foreign, le, no_room, numpy, on_disk, ours};
+use crate::support::{Disk, NAME, fails, foreign, le, no_room, numpy, on_disk, ours};
 use npygrow::storage::Memory;
-use npygrow::{Access, Appender, ErrorKind, Header, Health, MAX_HEADER_SIZE, Part, Parts, Result, Sequence, Torn};
+use npygrow::{
+    Access, Appender, ErrorKind, Header, Health, MAX_HEADER_SIZE, Part, Parts, Result, Sequence, Torn, View,
+};
+use npygrow_testkit::faulty::{Call, Fault};
+use npygrow_testkit::golden;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -63,7 +67,8 @@ fn arrays_of_all_kinds_lie_behind_each_other() {
     assert_eq!((sequence.len().unwrap(), sequence.torn().unwrap()), (6, None));
     assert_eq!(sequence.get(1).unwrap().bytes(), le(&[7]));
     assert_eq!(sequence.get(2).unwrap().bytes(), le(&[1, 2, 3]));
-    assert!(sequence.iter().all(|view| view.unwrap().health() == Health::Clean));
+    let fresh = open(&path).unwrap();
+    assert!(fresh.iter().all(|view| view.unwrap().health() == Health::Clean));
     assert_eq!(sequence.get(5).unwrap().bytes(), le(&[4, 5]));
     fails(sequence.get(6).map(drop), "Mismatch: expected an array in 0..6, found 6");
     fails(sequence.get(u64::MAX).map(drop), "Mismatch: expected an array in 0..6, found 18446744073709551615");
@@ -142,6 +147,27 @@ fn a_file_replaced_or_cut_is_named() {
         fs::write(&path, [numpy(&[1]), numpy(&[2]), numpy(&[3])].concat()).unwrap();
         assert_eq!(sequence.refresh().unwrap(), 2..3);
     }
+}
+
+#[test]
+fn rows_cut_from_the_last_array_are_named() {
+    let (_folder, path) = on_disk();
+    let sequence = over(&path, &[ours(&[1, 2])]);
+    assert_eq!(sequence.len().unwrap(), 1);
+    Appender::open(&path).unwrap().truncate(1).unwrap();
+    fails(sequence.refresh(), "Mismatch: the file was replaced or cut while it was read: open it again");
+}
+
+#[test]
+fn iterating_ends_with_the_first_error() {
+    let (_folder, path) = on_disk();
+    let sequence = over(&path, &[numpy(&[1]), numpy(&[2]), numpy(&[3])]);
+    assert_eq!(sequence.len().unwrap(), 3);
+    fs::write(&path, numpy(&[1])).unwrap();
+    let views: Vec<_> = sequence.iter().map(|view| view.is_ok()).collect();
+    assert_eq!(views, [true, false]);
+    let error = sequence.get(1).map(drop).unwrap_err();
+    assert!(error.to_string().ends_with("; array 1, at offset 132"), "{error}");
 }
 
 #[test]
@@ -290,4 +316,62 @@ fn many_small_arrays() {
     });
     assert_eq!(sequence.len().unwrap(), 100_000);
     assert_eq!(sequence.parts().last().unwrap().unwrap().offset, 99_999 * one.len() as u64);
+}
+
+/// Every read that a walk makes of this file, as its offset and length, and how many arrays it met.
+fn reads(file: &[u8], max_header_size: u64) -> (Vec<(u64, u64)>, usize) {
+    let disk = Disk::new(Some(file));
+    let storage = disk.folder().open(NAME.as_ref(), false).unwrap().unwrap();
+    let met = Parts::of(&*storage, max_header_size).unwrap().filter(Result::is_ok).count();
+    let calls = disk.faults.take_calls();
+    (calls.iter().filter(|record| record.call == Call::Read).map(|record| (record.offset, record.len)).collect(), met)
+}
+
+#[test]
+fn reads_are_few_where_arrays_are_small_and_small_where_they_are_large() {
+    let (found, met) = reads(&ours(&[1]).repeat(5_000), MAX_HEADER_SIZE);
+    assert!(met == 5_000 && found.len() < 20, "{met} arrays, {} reads", found.len());
+    let (found, met) = reads(&ours(&[1; 50_000]).repeat(5), MAX_HEADER_SIZE);
+    assert_eq!((met, found.len()), (5, 5));
+    assert!(found.iter().all(|&(_, len)| len <= 512), "{found:?}");
+    // A header that says it is long is not believed before it is there.
+    let (found, met) =
+        reads(&[&numpy(&[1])[..], b"\x93NUMPY\x02\x00\xff\xff\xff\xff", &[b' '; 600]].concat(), u64::MAX);
+    assert!(met == 1 && found.iter().all(|&(_, len)| len <= 64 << 10), "{found:?}");
+}
+
+#[test]
+fn a_read_that_fails_is_no_end() {
+    let disk = Disk::new(Some(&numpy(&[1; 20_000]).repeat(3)));
+    for skip in 0..4 {
+        let storage = disk.folder().open(NAME.as_ref(), false).unwrap().unwrap();
+        disk.faults.arm(Some(Call::Read), skip, Fault::Fails(5));
+        let parts: Vec<_> = Parts::of(&*storage, MAX_HEADER_SIZE).unwrap().collect();
+        let error = parts.last().unwrap().as_ref().err().map(|error| error.raw_os_error());
+        assert_eq!((parts.len(), error), if skip < 3 { (skip + 1, Some(Some(5))) } else { (3, None) });
+        disk.faults.calm();
+    }
+}
+
+#[test]
+fn files_of_all_kinds_are_sequences() {
+    for file in golden::golden() {
+        let (sequence, expected) = (Sequence::open(&file.path, u64::MAX).unwrap(), &file.expected);
+        let first = sequence.get(0).unwrap();
+        assert_eq!(golden::sha256(first.bytes()), expected.sha256, "{}", file.name);
+        let is_sequence = file.name.contains("/sequence_");
+        let arrays = if file.name.ends_with("/sequence_after_no_rows.npy") { 2 } else { 3 };
+        assert_eq!(sequence.len().unwrap(), if is_sequence { arrays } else { 1 }, "{}", file.name);
+        assert_eq!(sequence.torn().unwrap().is_some(), !is_sequence && expected.after > 0, "{}", file.name);
+    }
+    for file in golden::hostile() {
+        let refused = View::open(&file.path, MAX_HEADER_SIZE).err();
+        match (open(&file.path), refused) {
+            (Ok(sequence), refused) => {
+                let whole = sequence.iter().take_while(Result::is_ok).count();
+                assert_eq!((whole > 0, whole as u64), (refused.is_none(), sequence.len().unwrap()), "{}", file.name);
+            }
+            (Err(error), refused) => assert_eq!(error.to_string(), refused.unwrap().to_string()),
+        }
+    }
 }
