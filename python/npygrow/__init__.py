@@ -14,7 +14,7 @@ range(0, 2)
 """
 
 from ._native import Appender, Array, ensure_appendable, inspect, is_appendable, needs_recovery, open, recover
-from ._verbs import append, save
+from ._verbs import append, append_from, save
 from .compat import NpyAppendArray
 from .errors import (
     FormatError,
@@ -42,6 +42,7 @@ __all__ = [
     "Recovery",
     "Report",
     "append",
+    "append_from",
     "ensure_appendable",
     "inspect",
     "is_appendable",
