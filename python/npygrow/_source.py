@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from typing import Any
 
@@ -111,15 +111,16 @@ def _check(source: Any, appender: Appender, exact: bool) -> int:
 
 def _dtype(source: Any) -> np.dtype[Any]:
     try:
-        return np.dtype(source.dtype)
+        dtype: np.dtype[Any] = np.dtype(source.dtype)
     except TypeError:  # torch has dtypes of its own.
-        return np.asarray(source[:0]).dtype
+        dtype = np.asarray(source[:0]).dtype
+    return dtype
 
 
 def _refuse_objects(dtype: np.dtype[Any], path: str) -> None:
     """Refuses what .npy does not hold; h5py says in the metadata what its Python objects are."""
     for leaf in _leaves(dtype):
-        facts = leaf.metadata or {}
+        facts: Mapping[str, Any] = leaf.metadata or {}
         if leaf.kind == "T" or facts.get("vlen") in (str, bytes):
             raise MismatchError(
                 f"{path}: expected strings of one size, found strings of any length (dtype {dtype}): open the Appender "
@@ -183,9 +184,10 @@ def _chunk_ends(source: Any, axis: int, total: int) -> Sequence[int]:
 def _cuts(start: int, total: int, most: int, ends: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Cuts rows into ranges of at most `most`, each to the end of a chunk; one to the next such end is the least."""
     while True:
-        last = bisect_right(ends, start + most) - 1
-        end = min(total, ends[max(last, bisect_right(ends, start))]) if start < total else total
+        end = total
+        if total - start > most:
+            end = min(total, ends[max(bisect_right(ends, start + most) - 1, bisect_right(ends, start))])
         yield start, end
-        if end >= total:
+        if end == total:
             return
         start = end
