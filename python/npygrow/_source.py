@@ -20,45 +20,60 @@ Progress = Callable[[int, int | None], object]
 
 def append_from(appender: Appender, source: Any, exact: bool, start: int, progress: Progress | None) -> range | None:
     """Appends what `source` holds from row `start` on; `exact` is the appender's casting."""
-    if isinstance(source, Iterator):
-        if start:
-            raise ValueError("start is for sources that can be sliced: take so many rows out of the iterator first")
-        return _append(appender, (as_array(item, appender.path, appender.dtype) for item in source), 0, None, progress)
-    source = _sliceable(source, appender)
-    total = _check(source, appender, exact)
-    if not 0 <= start <= total:
-        raise ValueError(f"start must be a row of the source or its end, 0 to {total}, not {start}")
-    return _append(appender, _blocks(source, appender, start, total), start, total, progress)
-
-
-def _append(
-    appender: Appender, blocks: Iterator[Any], start: int, total: int | None, progress: Progress | None
-) -> range | None:
-    """Appends each block and counts it. `total` is None for an iterator, which cannot be started again."""
-    axis = 0 if appender.order == "C" else -1
-    ends = [start]
-    written: list[range | None] = []
-
-    def sized() -> Iterator[Any]:
-        for block in blocks:
-            ends.append(ends[-1] + (block.shape[axis] if block.ndim else 0))
-            yield block
-
+    work = Work(appender, source, exact, start)
     try:
-        # An interruption raises between two steps of Python's: before an append or after its count, never between them.
-        for _ in map(written.append, map(appender.append, sized())):
+        for done in work:
             if progress is not None:
-                progress(ends[len(written)], total)
+                progress(done, work.total)
     except BaseException as error:
-        done = ends[len(written)]
-        if total is None:
-            error.add_note(f"{appender.path}: {len(written)} items of the iterator, {done} rows, are appended")
+        if work.total is None:
+            text = f"{len(work.written)} items of the iterator, {work.done} rows, are appended"
         else:
-            error.add_note(f"{appender.path}: {done} of the source's {total} rows are appended: start={done} goes on")
-        if done and isinstance(error, MismatchError):
-            error.add_note(f"row 0 of that array is row {done} of the source")
+            text = f"{work.done} of the source's {work.total} rows are appended: start={work.done} goes on"
+        error.add_note(f"{appender.path}: {text}")
+        if work.done and isinstance(error, MismatchError):
+            error.add_note(f"row 0 of that array is row {work.done} of the source")
         raise
-    return _joined(written, len(appender))
+    return _joined(work.written, len(appender))
+
+
+class Work:
+    """Checks a source against an appender's file; iterating appends a block at a time and gives the rows done."""
+
+    def __init__(self, appender: Appender, source: Any, exact: bool, start: int) -> None:
+        self.appender = appender
+        self.written: list[range | None] = []
+        self.total: int | None = None
+        """The source's rows; None for an iterator, which cannot be started again."""
+        self.row_size = 0
+        self._ends = [start]
+        if isinstance(source, Iterator):
+            if start:
+                raise ValueError("start is for sources that can be sliced: take so many rows out of the iterator first")
+            self._blocks: Iterator[Any] = (as_array(item, appender.path, appender.dtype) for item in source)
+            return
+        source = _sliceable(source, appender)
+        self.total = total = _check(source, appender, exact)
+        if not 0 <= start <= total:
+            raise ValueError(f"start must be a row of the source or its end, 0 to {total}, not {start}")
+        self.row_size = _dtype(source).itemsize * math.prod(source.shape) // max(1, total)
+        self._blocks = _blocks(source, appender, start, total, self.row_size)
+
+    @property
+    def done(self) -> int:
+        """Rows of the source that are appended or were left out."""
+        return self._ends[len(self.written)]
+
+    def __iter__(self) -> Iterator[int]:
+        # An interruption raises between two steps of Python's: before an append or after its count, never between them.
+        for _ in map(self.written.append, map(self.appender.append, self._sized())):
+            yield self.done
+
+    def _sized(self) -> Iterator[Any]:
+        axis = 0 if self.appender.order == "C" else -1
+        for block in self._blocks:
+            self._ends.append(self._ends[-1] + (block.shape[axis] if block.ndim else 0))
+            yield block
 
 
 def _joined(written: Sequence[range | None], end: int) -> range | None:
@@ -153,12 +168,10 @@ def _leaves(dtype: np.dtype[Any]) -> Iterator[np.dtype[Any]]:
 # Where it is cut.
 
 
-def _blocks(source: Any, appender: Appender, start: int, total: int) -> Iterator[Any]:
+def _blocks(source: Any, appender: Appender, start: int, total: int, row_size: int) -> Iterator[Any]:
     """The source's rows in arrays that end where its chunks do, of `BLOCK` bytes at most or one row of chunks."""
     axis = 0 if appender.order == "C" else -1
-    dtype = _dtype(source)
-    row_size = dtype.itemsize * math.prod(source.shape) // max(1, source.shape[axis])
-    for first, end in _cuts(start, total, BLOCK // max(1, row_size), _chunk_ends(source, axis, total)):
+    for first, end in _cuts(start, total, max(1, BLOCK // max(1, row_size)), _chunk_ends(source, axis, total)):
         block = source[first:end] if axis == 0 else source[..., first:end]
         # dask forgets a mask on the way to NumPy, unless it is asked to compute.
         block = as_array(block.compute() if hasattr(block, "compute") else block, appender.path, appender.dtype)

@@ -9,6 +9,7 @@
 mod append;
 mod bar;
 mod ensure_appendable;
+mod import;
 mod info;
 mod input;
 mod recover;
@@ -17,6 +18,7 @@ mod text;
 mod truncate;
 
 use clap::{Parser, Subcommand};
+pub use import::{Imported, Importer, Job, Kind, Source};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
@@ -29,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   npy info pose.npy                what it holds and how it is
   npy append all.npy day*.npy      rows of other files
+  npy import all.npy old.h5:/run1  rows of CSV, HDF5 or Zarr
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
   npy recover pose.npy             after a crash or a cut download
 
@@ -47,6 +50,7 @@ struct Npy {
 enum Verb {
     Info(info::Info),
     Append(append::Append),
+    Import(import::Import),
     EnsureAppendable(ensure_appendable::EnsureAppendable),
     Truncate(truncate::Truncate),
     Recover(recover::Recover),
@@ -57,13 +61,18 @@ enum Verb {
 /// Runs the command on the arguments of a process, its name first, and returns the exit status: 0 done, 1 something found,
 /// 2 wrong usage or failure. Prints to the process's own streams, in colours where they are terminals that take them.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
+    run_with(args, None)
+}
+
+/// The same for a program that can read HDF5 and Zarr, and lends that to `npy import`.
+pub fn run_with(args: impl IntoIterator<Item = OsString>, importer: Option<&Importer<'_>>) -> i32 {
     let is_watched = io::stderr().is_terminal();
-    main_on(args, &mut anstream::stdout().lock(), &mut anstream::stderr().lock(), is_watched)
+    main_on(args, &mut anstream::stdout().lock(), &mut anstream::stderr().lock(), is_watched, importer)
 }
 
 /// The same with streams of the caller's, who strips the ANSI colours where they are not wanted, as `anstream`'s do.
 pub fn main_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
-    main_on(args, out, err, false)
+    main_on(args, out, err, false, None)
 }
 
 /// `is_watched`: `err` is a terminal, on which progress can be drawn.
@@ -72,9 +81,10 @@ fn main_on(
     out: &mut dyn Write,
     err: &mut dyn Write,
     is_watched: bool,
+    importer: Option<&Importer<'_>>,
 ) -> i32 {
     let (mut out, mut err) = (Forgiving(out), Forgiving(err));
-    let done = dispatch(args, &mut out, &mut err, is_watched).and_then(|status| out.flush().map(|()| status));
+    let done = dispatch(args, &mut out, &mut err, is_watched, importer).and_then(|status| out.flush().map(|()| status));
     done.unwrap_or_else(|error| {
         // Nobody is left to tell when this fails too.
         let _ = text::complain(&mut err, format_args!("cannot write the output: {error}"));
@@ -87,11 +97,13 @@ fn dispatch(
     out: &mut dyn Write,
     err: &mut dyn Write,
     is_watched: bool,
+    importer: Option<&Importer<'_>>,
 ) -> io::Result<i32> {
     match Npy::try_parse_from(args) {
         Ok(Npy { verb }) => match verb {
             Verb::Info(info) => info.run(out, err),
             Verb::Append(append) => append.run(out, err, is_watched),
+            Verb::Import(import) => import.run(out, err, is_watched, importer),
             Verb::EnsureAppendable(ensure_appendable) => ensure_appendable.run(out, err, is_watched),
             Verb::Truncate(truncate) => truncate.run(out, err),
             Verb::Recover(recover) => recover.run(out, err),

@@ -79,10 +79,10 @@ pub(crate) struct Appender {
 }
 
 /// The words of the constructor's parameters.
-const MODES: [(&str, Mode); 3] = [("a", Mode::Append), ("w", Mode::Write), ("x", Mode::New)];
-const DURABILITIES: [(&str, Durability); 3] =
+pub(crate) const MODES: [(&str, Mode); 3] = [("a", Mode::Append), ("w", Mode::Write), ("x", Mode::New)];
+pub(crate) const DURABILITIES: [(&str, Durability); 3] =
     [("process", Durability::Process), ("ordered", Durability::Ordered), ("power", Durability::Power)];
-const ON_TAIL: [(&str, OnTail); 4] =
+pub(crate) const ON_TAIL: [(&str, OnTail); 4] =
     [("auto", OnTail::Auto), ("keep", OnTail::Keep), ("drop", OnTail::Drop), ("error", OnTail::Error)];
 const CASTING: [(&str, bool); 2] = [("checked", false), ("exact", true)];
 

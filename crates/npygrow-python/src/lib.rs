@@ -8,6 +8,7 @@ mod dtype;
 mod errors;
 mod functions;
 mod guard;
+mod import;
 mod state;
 
 #[pyo3::pymodule]
