@@ -6,9 +6,11 @@ import importlib
 import shlex
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from ._native import Appender
@@ -76,7 +78,9 @@ class Import:
             self._failed(name, error)
 
     def _append(self, arrays: list[Any]) -> Iterator[tuple[int, int]]:
-        with Appender(self.output, **self.options) as self._appender:
+        with warnings.catch_warnings(action="ignore"):  # of a tail that was cut: the command says it
+            self._appender = Appender(self.output, **self.options)
+        with self._appender:
             work = []
             for i, (name, array) in enumerate(zip(self._names(), arrays, strict=True)):
                 try:
@@ -136,7 +140,7 @@ def _hdf5(stack: ExitStack, path: str, name: str | None) -> Any:
 
     if isinstance(found, h5py.Dataset):
         return found
-    return _only(path, name, arrays(file if found is None else found), found is not None)
+    return _only(path, arrays(file if found is None else found), found is not None)
 
 
 def _zarr(stack: ExitStack, path: str, name: str | None) -> Any:
@@ -153,25 +157,24 @@ def _zarr(stack: ExitStack, path: str, name: str | None) -> Any:
     found = root if not name else root[name] if name in root else None
 
     def arrays(group: Any) -> Iterator[Any]:
-        for _, array in group.arrays():
+        for _, array in sorted(group.arrays(), key=itemgetter(0)):
             yield array
-        for _, member in group.groups():
+        for _, member in sorted(group.groups(), key=itemgetter(0)):
             yield from arrays(member)
 
     if isinstance(found, zarr.Array):
         return found
-    return _only(path, name and f"/{name}", arrays(root if found is None else found), found is not None)
+    return _only(path, arrays(root if found is None else found), found is not None)
 
 
-def _only(path: str, name: str | None, arrays: Iterator[Any], is_there: bool) -> Any:
+def _only(path: str, arrays: Iterator[Any], is_there: bool) -> Any:
     """The only one of several arrays; else an error that lists them."""
     some = list(islice(arrays, NAMED + 1))
     if is_there and len(some) == 1:
         return some[0]
-    where = "" if name is None else f"{name}: "
     if not some:
-        raise LookupError(f"{where}no array in it")
+        raise LookupError("no array in it")
     names = [f"{path}:/{array.name.lstrip('/')} {array.shape} {array.dtype}" for array in some[:NAMED]]
     more = ["..."] if len(some) > NAMED else []
     said = "several arrays, name one" if is_there else "no such array; there are"
-    raise LookupError(f"{where}{said}: {', '.join(names + more)}")
+    raise LookupError(f"{said}: {', '.join(names + more)}")

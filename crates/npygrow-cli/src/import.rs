@@ -42,20 +42,20 @@ pub(crate) struct Import {
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
 
-    /// Continue OUT or make it; replace it; make it and refuse to find one
+    /// Continue, replace or only make OUT
     #[arg(long, value_name = "append|write|new", hide_possible_values = true, default_value = "append")]
     #[arg(value_parser = PossibleValuesParser::new(["append", "write", "new"]).map(mode))]
     mode: Mode,
 
-    /// Leave out so many rows of the first source (HDF5, Zarr)
+    /// Leave out rows of the first source (HDF5, Zarr)
     #[arg(long, value_name = "ROWS", default_value_t = 0)]
     start: u64,
 
-    /// The first line of CSV names the columns: fields go by name
+    /// The first line of CSV names the columns
     #[arg(long)]
     header: bool,
 
-    /// The dtype of a new file out of CSV, or that OUT must have
+    /// The dtype that CSV becomes, or OUT must have
     #[arg(long)]
     dtype: Option<Dtype>,
 
