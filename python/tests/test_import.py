@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support import example, optional, same
 
 import npygrow as ng
+
+GUIDE = Path(__file__).parents[2] / "docs/guides/command.md"
 
 
 @pytest.fixture
@@ -189,3 +192,19 @@ def test_lines_of_csv_as_by_append(npy, tmp_path):
     expected = (0, "out.npy: 2 rows appended, 2 in all\n", "")
     assert npy("import", "out.npy", "a.csv", "--dtype", "<i2", "--row-shape", 2) == expected
     same(np.load(tmp_path / "out.npy"), np.array([[1, 2], [3, 4]], "i2"))
+
+
+def test_the_guide_prints_what_it_says(tmp_path, hdf5):
+    zarr = optional("zarr", "the guide's import of Zarr")
+    hdf5("run1.h5", pose=np.zeros((50, 3), "f4"))
+    hdf5("run2.h5", pose=np.zeros((20, 3), "f4"), camera=np.zeros((9, 4, 4), "u1"))
+    group = zarr.open_group(str(tmp_path / "store.zarr"), mode="w")
+    group.create_array("arm/pose", shape=(40, 3), chunks=(10, 3), dtype="f4")
+    block = GUIDE.read_text().split("```shell-session\n")[1].split("```")[0]
+    examples = block.split("$ npy ")[1:]
+    assert len(examples) == 3
+    for example in examples:
+        line, _, expected = example.partition("\n")
+        command = [sys.executable, "-P", "-m", "npygrow", *line.split()]
+        done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50)
+        assert done.stdout == expected, line
