@@ -5,11 +5,12 @@ use numpy::PyArrayDescr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
-use pyo3::types::{PyDict, PyIterator, PyRange, PyTuple};
+use pyo3::types::{PyIterator, PyRange, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
 use std::path::PathBuf;
 
-use crate::convert::{Mapping, range};
+use crate::batches::Batches;
+use crate::convert::{Mapping, ndarray, range};
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
 use crate::guard::Guarded;
@@ -114,6 +115,52 @@ impl Array {
             Ok(rows)
         })?;
         range(py, rows)
+    }
+
+    /// Iterates over the rows as they are counted now, in batches, the next of which is read while you work on the last.
+    ///
+    /// Two batches are in memory, however many there are. Each is a fresh ndarray, which may be changed and kept.
+    ///
+    /// Parameters
+    /// ----------
+    /// size : int
+    ///     The rows of a batch; the last one may have fewer.
+    /// shuffle : bool
+    ///     Take all rows in a random order, which costs no memory.
+    /// seed : int, optional
+    ///     The same order for the same seed, from 0 to 2**64 - 1; by default another each time.
+    /// drop_last : bool
+    ///     Leave out a last batch that is not full.
+    ///
+    /// Returns
+    /// -------
+    /// Batches
+    ///     An iterator of ndarrays of shape ``(n, *row_shape)``, in Fortran order ``(*row_shape, n)``; its `len` is the
+    ///     number of batches left.
+    ///
+    /// Raises
+    /// ------
+    /// MismatchError
+    ///     The file was cut or replaced by another's while it was read.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import os, tempfile
+    /// >>> import numpy as np, npygrow as ng
+    /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+    /// >>> ng.save(path, np.arange(5))
+    /// >>> [batch.tolist() for batch in ng.open(path).batches(2)]
+    /// [[0, 1], [2, 3], [4]]
+    #[pyo3(signature = (size, *, shuffle=false, seed=None, drop_last=false))]
+    fn batches(
+        &self,
+        py: Python<'_>,
+        size: usize,
+        shuffle: bool,
+        seed: Option<u64>,
+        drop_last: bool,
+    ) -> PyResult<Batches> {
+        Batches::of(py, &self.view(py)?, size, shuffle, seed, drop_last)
     }
 
     /// Makes the values that were changed in mode "r+" survive a power cut.
@@ -309,14 +356,9 @@ fn mode_name(access: Access) -> &'static str {
 
 /// An ndarray over the rows of `view`, which keeps the mapping as long as it lives.
 fn array_over<'py>(py: Python<'py>, view: &View, path: &str) -> PyResult<Bound<'py, PyAny>> {
-    let arguments = PyDict::new(py);
-    arguments.set_item("shape", PyTuple::new(py, view.shape())?)?;
-    arguments.set_item("dtype", to_numpy(py, view.dtype(), path)?)?;
-    arguments.set_item("order", order_name(view.order()))?;
-    if !view.bytes().is_empty() {
-        arguments.set_item("buffer", Bound::new(py, Mapping(view.clone()))?)?;
-    }
-    let array = py.import("numpy")?.getattr("ndarray")?.call((), Some(&arguments))?;
+    let mapping = if view.bytes().is_empty() { None } else { Some(Bound::new(py, Mapping(view.clone()))?) };
+    let dtype = to_numpy(py, view.dtype(), path)?;
+    let array = ndarray(py, view.shape(), &dtype, view.order(), mapping.as_ref().map(Bound::as_any))?;
     if view.access() == Access::Read {
         array.getattr("flags")?.setattr("writeable", false)?;
     }

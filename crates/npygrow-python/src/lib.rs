@@ -3,6 +3,7 @@
 
 mod appender;
 mod array;
+mod batches;
 mod convert;
 mod dtype;
 mod errors;
@@ -17,6 +18,8 @@ mod _native {
     use crate::appender::Appender;
     #[pymodule_export]
     use crate::array::{_reopen, Array, open};
+    #[pymodule_export]
+    use crate::batches::Batches;
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
 }
