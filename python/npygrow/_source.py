@@ -147,7 +147,9 @@ def _refuse_objects(dtype: np.dtype[Any], path: str) -> None:
                 f"hold: append the values to one file and the lengths to another"
             )
         if "ref" in facts:
-            raise MismatchError(f"{path}: expected values, found references (dtype {dtype}), which only their own HDF5 file knows")
+            raise MismatchError(
+                f"{path}: expected values, found references (dtype {dtype}), which only their own HDF5 file knows"
+            )
     refuse_pickles(dtype, path)
 
 

@@ -115,7 +115,11 @@ def test_options(npy, hdf5, tmp_path):
         assert (status, said) == (2, "") and err.startswith("error: out.npy: ")
     with open(out, "ab") as file:
         file.write(b"12345")
-    assert npy("import", "out.npy", "a.h5") == (0, "out.npy: 5 rows appended, 8 in all; 5 bytes of an unfinished append cut\n", "")
+    assert npy("import", "out.npy", "a.h5") == (
+        0,
+        "out.npy: 5 rows appended, 8 in all; 5 bytes of an unfinished append cut\n",
+        "",
+    )
     os.truncate(out, os.path.getsize(out) - 8)
     status, said, err = npy("import", "out.npy", "a.h5")
     assert (status, said) == (2, "") and "npy recover out.npy" in err  # in the command's words, not in Python's
@@ -203,8 +207,10 @@ def test_the_guide_prints_what_it_says(tmp_path, hdf5):
     block = GUIDE.read_text().split("```shell-session\n")[1].split("```")[0]
     examples = block.split("$ npy ")[1:]
     assert len(examples) == 3
-    for example in examples:
-        line, _, expected = example.partition("\n")
+    for each in examples:
+        line, _, expected = each.partition("\n")
         command = [sys.executable, "-P", "-m", "npygrow", *line.split()]
-        done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50)
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50
+        )
         assert done.stdout == expected, line
