@@ -26,7 +26,7 @@ from ._native import (
     open_sequence,
     recover,
 )
-from ._verbs import append, save
+from ._verbs import append, append_from, save
 from .compat import NpyAppendArray
 from .errors import (
     FormatError,
@@ -57,6 +57,7 @@ __all__ = [
     "Sequence",
     "Torn",
     "append",
+    "append_from",
     "ensure_appendable",
     "inspect",
     "is_appendable",

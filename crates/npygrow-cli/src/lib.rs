@@ -11,6 +11,7 @@ mod bar;
 mod ensure_appendable;
 mod follow;
 mod head;
+mod import;
 mod index;
 mod info;
 mod input;
@@ -27,6 +28,7 @@ mod value;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{Parser, Subcommand};
+pub use import::{Imported, Importer, Job, Kind, Source};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
@@ -40,6 +42,7 @@ Examples:
   npy info pose.npy                what it holds and how it is
   npy tail -f pose.npy             its last rows, and those that come
   npy append all.npy day*.npy      rows of other files
+  npy import all.npy old.h5:/run1  rows of CSV, HDF5 or Zarr
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
   npy recover pose.npy             after a crash or a cut download
 
@@ -62,6 +65,7 @@ enum Verb {
     Slice(slice::Slice),
     Follow(follow::Follow),
     Append(append::Append),
+    Import(import::Import),
     EnsureAppendable(ensure_appendable::EnsureAppendable),
     Truncate(truncate::Truncate),
     Recover(recover::Recover),
@@ -87,22 +91,34 @@ struct Screen {
 /// Runs the command on the arguments of a process, its name first, and returns the exit status: 0 done, 1 something found,
 /// 2 wrong usage or failure. Prints to the process's own streams, in colours where they are terminals that take them.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
+    run_with(args, None)
+}
+
+/// The same for a program that can read HDF5 and Zarr, and lends that to `npy import`.
+pub fn run_with(args: impl IntoIterator<Item = OsString>, importer: Option<&Importer<'_>>) -> i32 {
     let npy = Npy::try_parse_from(args);
     let out = io::stdout();
     let prints_rows = npy.as_ref().is_ok_and(|npy| npy.verb.prints_rows());
     let colours = if prints_rows { ColorChoice::AlwaysAnsi } else { AutoStream::choice(&out) };
     let screen = Screen { is_watched: io::stderr().is_terminal(), width: text::columns(&out) };
-    main_on(npy, &mut AutoStream::new(out.lock(), colours), &mut anstream::stderr().lock(), screen)
+    main_on(npy, &mut AutoStream::new(out.lock(), colours), &mut anstream::stderr().lock(), screen, importer)
 }
 
 /// The same with streams of the caller's, who strips the ANSI colours where they are not wanted, as `anstream`'s do.
 pub fn main_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
-    main_on(Npy::try_parse_from(args), out, err, Screen { is_watched: false, width: None })
+    main_on(Npy::try_parse_from(args), out, err, Screen { is_watched: false, width: None }, None)
 }
 
-fn main_on(npy: Parsed, out: &mut dyn Write, err: &mut dyn Write, screen: Screen) -> i32 {
+fn main_on(
+    npy: Parsed,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    screen: Screen,
+    importer: Option<&Importer<'_>>,
+) -> i32 {
     let mut err = Forgiving(err);
-    let done = dispatch(npy, out, &mut err, screen).and_then(|status| forgive(out.flush(), ()).map(|()| status));
+    let done = dispatch(npy, out, &mut err, screen, importer);
+    let done = done.and_then(|status| forgive(out.flush(), ()).map(|()| status));
     done.unwrap_or_else(|error| {
         // Nobody is left to tell when this fails too.
         let _ = text::complain(&mut err, format_args!("cannot write the output: {error}"));
@@ -112,7 +128,13 @@ fn main_on(npy: Parsed, out: &mut dyn Write, err: &mut dyn Write, screen: Screen
 
 type Parsed = Result<Npy, clap::Error>;
 
-fn dispatch(npy: Parsed, out: &mut dyn Write, err: &mut dyn Write, screen: Screen) -> io::Result<i32> {
+fn dispatch(
+    npy: Parsed,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    screen: Screen,
+    importer: Option<&Importer<'_>>,
+) -> io::Result<i32> {
     let Screen { is_watched, width } = screen;
     match npy {
         Ok(Npy { verb }) => match verb {
@@ -123,6 +145,7 @@ fn dispatch(npy: Parsed, out: &mut dyn Write, err: &mut dyn Write, screen: Scree
             Verb::Follow(follow) => follow.run(out, err, width),
             Verb::Info(info) => info.run(&mut Forgiving(out), err),
             Verb::Append(append) => append.run(&mut Forgiving(out), err, is_watched),
+            Verb::Import(import) => import.run(&mut Forgiving(out), err, is_watched, importer),
             Verb::EnsureAppendable(ensure_appendable) => ensure_appendable.run(&mut Forgiving(out), err, is_watched),
             Verb::Truncate(truncate) => truncate.run(&mut Forgiving(out), err),
             Verb::Recover(recover) => recover.run(&mut Forgiving(out), err),

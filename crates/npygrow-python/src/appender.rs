@@ -79,10 +79,10 @@ pub(crate) struct Appender {
 }
 
 /// The words of the constructor's parameters.
-const MODES: [(&str, Mode); 3] = [("a", Mode::Append), ("w", Mode::Write), ("x", Mode::New)];
-const DURABILITIES: [(&str, Durability); 3] =
+pub(crate) const MODES: [(&str, Mode); 3] = [("a", Mode::Append), ("w", Mode::Write), ("x", Mode::New)];
+pub(crate) const DURABILITIES: [(&str, Durability); 3] =
     [("process", Durability::Process), ("ordered", Durability::Ordered), ("power", Durability::Power)];
-const ON_TAIL: [(&str, OnTail); 4] =
+pub(crate) const ON_TAIL: [(&str, OnTail); 4] =
     [("auto", OnTail::Auto), ("keep", OnTail::Keep), ("drop", OnTail::Drop), ("error", OnTail::Error)];
 const CASTING: [(&str, bool); 2] = [("checked", false), ("exact", true)];
 
@@ -199,6 +199,55 @@ impl Appender {
             written.map_err(|error| self.interrupt.raise(error))
         })?;
         written.map(|rows| range(py, rows)).transpose()
+    }
+
+    /// Appends what a source holds, a block at a time: a dataset of h5py, an array of zarr or dask, a memmap, an `Array`.
+    ///
+    /// Blocks are of 4 MiB at most, but end where the source's chunks do, so that none is read twice; one row of chunks
+    /// is the least, and what it takes in memory. Each is an append of its own: those before an error or an interruption
+    /// stay, and a note on the exception says with which `start` to go on.
+    ///
+    /// Parameters
+    /// ----------
+    /// source : array_like or iterator
+    ///     What has `shape`, `dtype` and slices along the growth axis; what makes an array; or an iterator of arrays of
+    ///     rows.
+    /// start : int
+    ///     Leave out so many rows of the source; not for an iterator.
+    /// progress : callable, optional
+    ///     Called after each block with the rows done and those in all, None for an iterator.
+    ///
+    /// Returns
+    /// -------
+    /// range or None
+    ///     The numbers of the rows; None while they wait in the buffer of an appender that takes turns, and where rows of
+    ///     others lie between.
+    ///
+    /// Raises
+    /// ------
+    /// MismatchError
+    ///     The rows' shape or dtype does not fit, before the first block; or a value would not survive the cast.
+    /// OSError, LatchedError
+    ///     As `append`.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import os, tempfile
+    /// >>> import numpy as np, npygrow as ng
+    /// >>> frames = np.lib.format.open_memmap(os.path.join(tempfile.mkdtemp(), "old.npy"), "w+", "u1", (100, 64, 64))
+    /// >>> with ng.Appender(os.path.join(tempfile.mkdtemp(), "frames.npy")) as appender:
+    /// ...     appender.append_from(frames)
+    /// range(0, 100)
+    #[pyo3(signature = (source, *, start=0, progress=None))]
+    fn append_from<'py>(
+        slf: &Bound<'py, Self>,
+        source: &Bound<'py, PyAny>,
+        start: i64,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.with(py, |_| Ok(()))?;
+        py.import("npygrow._source")?.getattr("append_from")?.call1((slf, source, this.exact, start, progress))
     }
 
     /// Publishes what is buffered.

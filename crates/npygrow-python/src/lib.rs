@@ -10,6 +10,7 @@ mod errors;
 mod follow;
 mod functions;
 mod guard;
+mod import;
 mod sequence;
 mod state;
 

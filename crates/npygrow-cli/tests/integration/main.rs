@@ -7,6 +7,7 @@
 mod append;
 mod ensure_appendable;
 mod guide;
+mod import;
 mod info;
 mod live;
 mod print;

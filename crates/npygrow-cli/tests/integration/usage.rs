@@ -15,6 +15,7 @@ Commands:
   slice              Print a slice of the rows
   follow             Print rows as they are appended
   append             Append rows from .npy files, standard input or CSV
+  import             Append rows from CSV, HDF5 or Zarr
   ensure-appendable  Make room in headers, so that rows can be appended
   truncate           Cut a file to its first rows
   recover            Mend files after a crash or a cut download
@@ -29,6 +30,7 @@ Examples:
   npy info pose.npy                what it holds and how it is
   npy tail -f pose.npy             its last rows, and those that come
   npy append all.npy day*.npy      rows of other files
+  npy import all.npy old.h5:/run1  rows of CSV, HDF5 or Zarr
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
   npy recover pose.npy             after a crash or a cut download
 
