@@ -9,7 +9,7 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     &["error"],
     &["format", "storage"],
-    &["element"],
+    &["element", "gather"],
     &["open"],
     &["rows", "tail"],
     &["grow"],
