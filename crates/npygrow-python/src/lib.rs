@@ -3,10 +3,12 @@
 
 mod appender;
 mod array;
+mod batches;
 mod convert;
 mod dtype;
 mod errors;
 mod functions;
+mod gather;
 mod guard;
 mod state;
 
@@ -15,7 +17,9 @@ mod _native {
     #[pymodule_export]
     use crate::appender::Appender;
     #[pymodule_export]
-    use crate::array::{Array, open};
+    use crate::array::{_reopen, Array, open};
+    #[pymodule_export]
+    use crate::batches::Batches;
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
 }

@@ -12,7 +12,9 @@ pub(crate) struct Source<'a> {
     pub(crate) file: &'a File,
     /// The offset of row 0 in the file.
     pub(crate) start: u64,
-    /// All rows, or nothing.
+    /// From one row to the next: more than `row_size` where only a part of each is copied.
+    pub(crate) stride: usize,
+    /// All from row 0 on, or nothing.
     pub(crate) map: &'a [u8],
     /// Whether the mapping holds changes that the file does not.
     pub(crate) is_private: bool,
@@ -61,7 +63,7 @@ pub(crate) fn gather(source: &Source<'_>, rows: &[u64], out: &mut [u8]) -> Resul
 
 impl Source<'_> {
     fn offset(&self, row: u64) -> u64 {
-        self.start + row * self.row_size as u64
+        self.start + row * self.stride as u64
     }
 
     /// Whether a sample of a large request is in memory. Others are tried row by row: nothing is gained by sorting them.
@@ -84,6 +86,12 @@ impl Source<'_> {
     /// Copies rows out of the mapping.
     fn copy_mapped(&self, rows: &[u64], out: &mut [u8]) {
         match self.row_size {
+            size if size < self.stride => {
+                for (&row, to) in rows.iter().zip(out.chunks_exact_mut(size)) {
+                    let at = row as usize * self.stride;
+                    to.copy_from_slice(&self.map[at..at + size]);
+                }
+            }
             1 => self.copy_sized::<1>(rows, out),
             2 => self.copy_sized::<2>(rows, out),
             4 => self.copy_sized::<4>(rows, out),
@@ -281,12 +289,12 @@ fn fetch(source: &Source<'_>, mut missing: Vec<Missing<'_>>) -> Result<()> {
 
 /// Sorted rows, cut where there are pages between them that nobody asked for, or a group gets large.
 fn grouped<'g, 'o>(source: &Source<'_>, mut rest: &'g mut [Missing<'o>]) -> Vec<&'g mut [Missing<'o>]> {
-    let mut groups = Vec::new();
+    let (mut groups, size) = (Vec::new(), source.row_size as u64);
     while let Some(((first, _), others)) = rest.split_first() {
         let (begin, mut last) = (source.offset(*first), *first);
         let joined = others.iter().take_while(|(row, _)| {
-            let (begins, ended) = (source.offset(*row), source.offset(last + 1));
-            let end = begins + source.row_size as u64;
+            let (begins, ended) = (source.offset(*row), source.offset(last) + size);
+            let end = begins + size;
             let joins = *row == last || begins <= ended.next_multiple_of(PAGE) && end - begin <= SPAN as u64;
             last = *row;
             joins
@@ -319,7 +327,7 @@ fn fetch_share(source: &Source<'_>, groups: &mut [&mut [Missing<'_>]]) -> Result
 /// The first row of a sorted group, and the bytes up to the end of its last.
 fn extent(source: &Source<'_>, group: &[Missing<'_>]) -> (u64, usize) {
     let (first, last) = (group[0].0, group[group.len() - 1].0);
-    (first, (last - first + 1) as usize * source.row_size)
+    (first, (last - first) as usize * source.stride + source.row_size)
 }
 
 /// Reads a group straight into its place if it is one row, else at once, and deals it out.
@@ -340,7 +348,7 @@ fn read_group(
     span.resize(SPAN, 0);
     source.read(first, &mut span[..len])?;
     for (row, to) in group {
-        let at = (*row - first) as usize * source.row_size;
+        let at = (*row - first) as usize * source.stride;
         to.copy_from_slice(&span[at..at + source.row_size]);
     }
     Ok(())

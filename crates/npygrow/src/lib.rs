@@ -49,6 +49,8 @@ mod append;
 mod read;
 
 #[cfg(feature = "std")]
+mod batches;
+#[cfg(feature = "std")]
 mod bookmark;
 #[cfg(feature = "std")]
 mod create;
@@ -60,6 +62,8 @@ mod inplace;
 mod inspect;
 #[cfg(feature = "std")]
 mod repair;
+#[cfg(feature = "std")]
+mod shuffle;
 #[cfg(feature = "std")]
 mod view;
 
@@ -75,6 +79,8 @@ pub use tail::{Dropped, OnTail};
 
 #[cfg(feature = "std")]
 pub use append::save;
+#[cfg(feature = "std")]
+pub use batches::{Batches, Block};
 #[cfg(feature = "std")]
 pub use bookmark::Bookmark;
 #[cfg(feature = "std")]

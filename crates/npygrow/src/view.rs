@@ -175,13 +175,27 @@ impl View {
     }
 
     /// Reads the bytes of a range of rows from the file, not through the mapping: a file that was cut is an error here, never
-    /// a fault.
+    /// a fault. With [`Access::Copy`] what was changed is in the mapping alone, and read there.
     ///
     /// # Errors
     ///
     /// `Mismatch` when there are fewer rows, or `buf` is not as long as they are; `Io` when reading fails.
     pub fn read_into(&self, rows: Range<u64>, buf: &mut [u8]) -> Result<()> {
+        if self.access == Access::Copy {
+            return self.copy_into(rows, buf);
+        }
         self.rows.read_into(&self.window, rows, buf)
+    }
+
+    fn copy_into(&self, rows: Range<u64>, buf: &mut [u8]) -> Result<()> {
+        let (offset, size) = self.rows.offset(&rows)?;
+        let start = usize::try_from(offset - self.rows.found.layout.data_start).unwrap_or(usize::MAX);
+        let mapped = self.bytes().get(start..).and_then(|bytes| bytes.get(..usize::try_from(size).ok()?));
+        match mapped {
+            Some(mapped) if mapped.len() == buf.len() => buf.copy_from_slice(mapped),
+            _ => return Err(self.rows.wrong_len(size, buf.len())),
+        }
+        Ok(())
     }
 
     /// The values of these rows, in this order, one row after the other; `[T; N]` is `N` of them. As
@@ -205,7 +219,8 @@ impl View {
         let item = size_of::<T>() as u64;
         if item == 0 || !self.row_size().is_multiple_of(item) {
             let name = core::any::type_name::<T>();
-            return Err(error!(Mismatch, "rows of {} bytes are no whole number of {name}", self.row_size()));
+            let text = error!(Mismatch, "rows of {} bytes are no whole number of {name}", self.row_size());
+            return Err(self.rows.named(text));
         }
         let len = (rows.len() as u64).checked_mul(self.row_size() / item).and_then(|len| usize::try_from(len).ok());
         let len = len.ok_or_else(|| error!(OverLimit, "{} rows do not fit into memory", rows.len()))?;
@@ -222,21 +237,38 @@ impl View {
     /// `Mismatch` when there are fewer rows, `out` is not as long as they are, or the file was cut; `Io` when reading fails.
     /// Only a file that is cut during the call, by another program, may still fault.
     pub fn gather_into(&self, rows: &[u64], out: &mut [u8]) -> Result<()> {
-        let (len, size) = (self.len(), (rows.len() as u64).checked_mul(self.row_size()));
+        self.gather_part_into(rows, 0..self.row_size(), out)
+    }
+
+    /// As [`gather_into`](View::gather_into), but only these bytes of each row.
+    ///
+    /// # Errors
+    ///
+    /// As [`gather_into`](View::gather_into); `Mismatch` when a row has fewer bytes.
+    pub fn gather_part_into(&self, rows: &[u64], part: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let (len, stride) = (self.len(), self.row_size());
+        let refuse = |detail: Error| Err(self.rows.named(detail));
         if let Some(row) = rows.iter().max().filter(|row| **row >= len) {
-            return Err(self.rows.named(error!(Mismatch, "expected rows in 0..{len}, found {row}")));
+            return refuse(error!(Mismatch, "expected rows in 0..{len}, found {row}"));
         }
-        let row_size = match usize::try_from(self.row_size()) {
-            Ok(row_size) if size == Some(out.len() as u64) => row_size,
-            _ => {
-                let (rows, size, found) = (rows.len(), self.row_size(), out.len());
-                let text = error!(Mismatch, "expected a buffer for {rows} rows of {size} bytes, found {found} bytes");
-                return Err(self.rows.named(text));
-            }
+        if part.start > part.end || part.end > stride {
+            let (start, end) = (part.start, part.end);
+            return refuse(error!(Mismatch, "expected bytes in 0..{stride} of each row, found {start}..{end}"));
+        }
+        let size = part.end - part.start;
+        let (Ok(row_size), Ok(stride), Ok(skip), true) = (
+            usize::try_from(size),
+            usize::try_from(stride),
+            usize::try_from(part.start),
+            (rows.len() as u64).checked_mul(size) == Some(out.len() as u64),
+        ) else {
+            let (rows, found) = (rows.len(), out.len());
+            return refuse(error!(Mismatch, "expected a buffer for {rows} rows of {size} bytes, found {found} bytes"));
         };
-        let start = self.window.start + self.rows.found.layout.data_start;
+        let start = self.window.start + self.rows.found.layout.data_start + part.start;
+        let map = self.bytes().get(skip..).unwrap_or_default();
         let is_private = self.access == Access::Copy;
-        let source = Source { file: &self.window.file, start, map: self.bytes(), is_private, row_size };
+        let source = Source { file: &self.window.file, start, stride, map, is_private, row_size };
         gather(&source, rows, out).map_err(|error| self.rows.named(error))
     }
 

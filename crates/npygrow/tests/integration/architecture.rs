@@ -7,7 +7,7 @@ use std::path::Path;
 /// The modules of `src`, lowest first. A module may import those of the layers above its own line here; modules on one
 /// line never import each other.
 const LAYERS: &[&[&str]] = &[
-    &["error"],
+    &["error", "shuffle"],
     &["format", "storage"],
     &["element", "gather"],
     &["open"],
@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["bookmark", "repair"],
+    &["batches", "bookmark", "repair"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.
