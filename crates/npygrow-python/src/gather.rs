@@ -18,8 +18,8 @@ pub(crate) struct Index {
 
 impl Index {
     /// The rows that `index` names out of `count`. `None` where it is anything but a list, a range or an array of whole
-    /// numbers within bounds, or one bool for each row: then NumPy says what it means, or what is wrong with it.
-    pub(crate) fn of(index: &Bound<'_, PyAny>, count: u64) -> PyResult<Option<Self>> {
+    /// numbers within bounds or, with `masks`, one bool for each row: then NumPy says what it means, or what is wrong with it.
+    pub(crate) fn of(index: &Bound<'_, PyAny>, count: u64, masks: bool) -> PyResult<Option<Self>> {
         let py = index.py();
         let given = if let Ok(array) = index.cast::<PyUntypedArray>() {
             array.clone()
@@ -33,7 +33,7 @@ impl Index {
         };
         let shape = given.shape().to_vec();
         let rows = match given.dtype().kind() {
-            b'b' if shape.len() == 1 && shape[0] as u64 == count => {
+            b'b' if masks && shape.len() == 1 && shape[0] as u64 == count => {
                 let mask = contiguous(&given, "bool")?.extract::<PyReadonlyArrayDyn<'_, bool>>()?;
                 let chosen = mask.as_slice()?.iter().zip(0..).filter(|(chosen, _)| **chosen);
                 Some(chosen.map(|(_, row)| row).collect())
@@ -89,7 +89,7 @@ pub(crate) fn get<'py>(
     if order == Order::F && rest.len() + 1 != ndim && !spans_all {
         return Ok(None);
     }
-    let Some(index) = Index::of(&index, view.len())? else { return Ok(None) };
+    let Some(index) = Index::of(&index, view.len(), true)? else { return Ok(None) };
     if index.rows.is_empty() {
         return Ok(None);
     }
@@ -112,7 +112,8 @@ pub(crate) fn take<'py>(
         return Err(PyValueError::new_err(format!("{path}: a single value (0-d) has no rows to take")));
     }
     let axis = growth_axis(view);
-    let index = if is_mask(indices) || view.row_size() == 0 { None } else { Index::of(indices, view.len())? };
+    // To NumPy's `take` bools are numbers too.
+    let index = if view.row_size() == 0 { None } else { Index::of(indices, view.len(), false)? };
     let Some(index) = index.filter(|index| !index.rows.is_empty()) else {
         let arguments = PyDict::new(py);
         arguments.set_item("axis", axis)?;
@@ -136,11 +137,6 @@ pub(crate) fn take<'py>(
     }
     into(view, &index, out)?;
     Ok(out.clone())
-}
-
-/// Whether `index` is an array of bools, which numbers no rows.
-fn is_mask(index: &Bound<'_, PyAny>) -> bool {
-    index.cast::<PyUntypedArray>().is_ok_and(|array| array.dtype().kind() == b'b')
 }
 
 /// The axis that the rows lie along.
