@@ -5,9 +5,11 @@ use numpy::{PyArrayDescrMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedAr
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyEllipsis, PyInt, PyList, PyRange, PySlice, PyTuple};
 
 use crate::convert::fill;
+use crate::dtype::order_name;
 use crate::errors::raise;
 
 /// Rows by their numbers, as an index array of some shape names them.
@@ -32,15 +34,18 @@ impl Index {
             return Ok(None);
         };
         let shape = given.shape().to_vec();
-        let rows = match given.dtype().kind() {
+        let rows: Option<Vec<u64>> = match given.dtype().kind() {
             b'b' if masks && shape.len() == 1 && shape[0] as u64 == count => {
                 let mask = contiguous(&given, "bool")?.extract::<PyReadonlyArrayDyn<'_, bool>>()?;
                 let chosen = mask.as_slice()?.iter().zip(0..).filter(|(chosen, _)| **chosen);
                 Some(chosen.map(|(_, row)| row).collect())
             }
             b'i' | b'u' if !shape.is_empty() => {
-                let numbers = contiguous(&given, "int64")?.extract::<PyReadonlyArrayDyn<'_, i64>>()?;
-                numbers.as_slice()?.iter().map(|&number| row(number, count)).collect::<Option<Vec<u64>>>()
+                let all = |numbers: &[i64]| numbers.iter().map(|&number| row(number, count)).collect();
+                match given.extract::<PyReadonlyArrayDyn<'_, i64>>() {
+                    Ok(numbers) if numbers.is_c_contiguous() => all(numbers.as_slice()?),
+                    _ => all(contiguous(&given, "int64")?.extract::<PyReadonlyArrayDyn<'_, i64>>()?.as_slice()?),
+                }
             }
             _ => None,
         };
@@ -165,12 +170,9 @@ pub(crate) fn rows<'py>(view: &View, array: &Bound<'py, PyAny>, index: &Index) -
     let mut shape = array.shape().to_vec();
     let axis = growth_axis(view);
     shape[axis] = index.rows.len();
-    let arguments = PyDict::new(py);
-    if view.order() == Order::F {
-        arguments.set_item(intern!(py, "order"), "F")?;
-    }
-    let empty = py.import(intern!(py, "numpy"))?.getattr(intern!(py, "empty"))?;
-    let out = empty.call((PyTuple::new(py, &shape)?, array.dtype()), Some(&arguments))?;
+    static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let empty = EMPTY.import(py, "numpy", "empty")?;
+    let out = empty.call1((PyTuple::new(py, &shape)?, array.dtype(), order_name(view.order())))?;
     into(view, index, &out)?;
     if index.shape.len() == 1 {
         return Ok(out);

@@ -37,6 +37,9 @@ const PAGE: u64 = 4096;
 /// submit, copy, and stand in where it cannot.
 const READERS: usize = 8;
 
+/// What the first touch of a huge page may take, which is not the disk's doing: the result is new memory.
+const HUGE_PAGE: Duration = Duration::from_micros(400);
+
 /// Work that is worth a thread: starting one takes a tenth of it.
 const SHARE: Duration = Duration::from_micros(150);
 
@@ -179,7 +182,7 @@ fn copy<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) -> Result<Vec<
     }
     // Rows by the system call for each that touched a new page. A touched page pays off later: with small rows so soon that
     // there are none.
-    let direct_share = if size < 2048 { 0 } else { 8 };
+    let direct_share = if size < 2048 { 0 } else { 2 };
     let (mut left, mut missing) = (Left { rows, out, size }, Vec::new());
     let (mut turn, mut caution) = (FIRST, FIRST);
     while !left.rows.is_empty() {
@@ -233,11 +236,10 @@ fn copy_turn(
         let began = Instant::now();
         let (rows, out) = left.take(step.min(turn - done));
         source.copy_mapped(rows, out);
-        let took = began.elapsed();
-        if took > direct * 16 * rows.len() as u32 {
+        (done, spent, step) = (done + rows.len(), spent + began.elapsed(), last_step.min(2 * step));
+        if spent > direct * 16 * done as u32 + HUGE_PAGE {
             return Ok(Pace::Disk);
         }
-        (done, spent, step) = (done + rows.len(), spent + took, last_step.min(2 * step));
     }
     Ok(if spent <= direct * done as u32 { Pace::Touched } else { Pace::Untouched(done) })
 }
