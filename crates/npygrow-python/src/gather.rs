@@ -41,7 +41,7 @@ impl Index {
                 Some(chosen.map(|(_, row)| row).collect())
             }
             b'i' | b'u' if !shape.is_empty() => {
-                let all = |numbers: &[i64]| numbers.iter().map(|&number| row(number, count)).collect();
+                let all = |numbers: &[i64]| rows_of(numbers, count);
                 match given.extract::<PyReadonlyArrayDyn<'_, i64>>() {
                     Ok(numbers) if numbers.is_c_contiguous() => all(numbers.as_slice()?),
                     _ => all(contiguous(&given, "int64")?.extract::<PyReadonlyArrayDyn<'_, i64>>()?.as_slice()?),
@@ -51,6 +51,14 @@ impl Index {
         };
         Ok(rows.map(|rows| Self { shape: if shape.len() == 1 { vec![rows.len()] } else { shape }, rows }))
     }
+}
+
+fn rows_of(numbers: &[i64], count: u64) -> Option<Vec<u64>> {
+    let mut rows = Vec::with_capacity(numbers.len());
+    for &number in numbers {
+        rows.push(row(number, count)?);
+    }
+    Some(rows)
 }
 
 /// The row that `number` means, from the end where it is negative.

@@ -40,8 +40,8 @@ const READERS: usize = 8;
 /// What the first touch of a huge page may take, which is not the disk's doing: the result is new memory.
 const HUGE_PAGE: Duration = Duration::from_micros(400);
 
-/// Work that is worth a thread: starting one takes a tenth of it.
-const SHARE: Duration = Duration::from_micros(150);
+/// Work that is worth a thread: starting one takes a tenth of it, and on a busy machine it may come late.
+const SHARE: Duration = Duration::from_micros(500);
 
 /// One row of so many is looked at first, up to 16: whether they are in memory.
 const SAMPLE: usize = 1024;
@@ -155,8 +155,8 @@ fn copy_in_parallel<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) ->
 
 /// How many threads are worth it to copy this much within memory.
 fn threads_for(rows: usize, bytes: usize) -> usize {
-    // A cache miss for each row, then 4 GB/s.
-    let work = Duration::from_nanos(rows as u64 * 30 + bytes as u64 / 4);
+    // A cache miss for each row, then 8 GB/s.
+    let work = Duration::from_nanos(rows as u64 * 30 + bytes as u64 / 8);
     if work < 2 * SHARE {
         return 1;
     }
@@ -171,7 +171,7 @@ fn threads_for(rows: usize, bytes: usize) -> usize {
 /// now and then a few rows by the system call, which never waits, show whether those around are in memory and what a row
 /// costs; the mapping goes on, for twice as long each time, while it costs less.
 fn copy<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) -> Result<Vec<Missing<'o>>> {
-    const PROBE: usize = 2;
+    const PROBE: usize = 1;
     const FIRST: usize = 64;
     const LAST: usize = 16 << 10;
     let size = source.row_size;
@@ -180,11 +180,12 @@ fn copy<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) -> Result<Vec<
         source.copy_mapped(rows, out);
         return Ok(Vec::new());
     }
-    // Rows by the system call for each that touched a new page. A touched page pays off later: with small rows so soon that
-    // there are none.
-    let direct_share = if size < 2048 { 0 } else { 2 };
+    // Rows by the system call for each that touched a new page. A touched page pays off later, and a fault touches its
+    // neighbours too: with small rows, or many of the file's, so soon that there are none.
+    let pays_off = size < 2048 || source.map.len() / 512 < out.len();
+    let (direct_share, first_turn) = if pays_off { (0, 4096) } else { (2, FIRST) };
     let (mut left, mut missing) = (Left { rows, out, size }, Vec::new());
-    let (mut turn, mut caution) = (FIRST, FIRST);
+    let (mut turn, mut caution) = (first_turn, FIRST);
     while !left.rows.is_empty() {
         let began = Instant::now();
         let (rows, out) = left.take(PROBE);
@@ -230,7 +231,7 @@ fn copy_turn(
         return Ok(Pace::Disk);
     }
     source.check_whole()?;
-    let last_step = (32 << 10) / source.row_size.clamp(512, 32 << 10);
+    let last_step = (32 << 10) / source.row_size.clamp(128, 32 << 10);
     let (mut done, mut spent, mut step) = (0, Duration::ZERO, 1);
     while done < turn && !left.rows.is_empty() {
         let began = Instant::now();
