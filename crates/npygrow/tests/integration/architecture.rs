@@ -11,13 +11,14 @@ const LAYERS: &[&[&str]] = &[
     &["format", "storage"],
     &["element", "gather"],
     &["open"],
-    &["rows", "tail"],
+    &["parts", "rows", "tail"],
     &["grow"],
     &["options"],
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
     &["batches", "bookmark", "repair"],
+    &["sequence"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.
