@@ -8,6 +8,7 @@ mod convert;
 mod dtype;
 mod errors;
 mod functions;
+mod gather;
 mod guard;
 mod import;
 mod sequence;

@@ -57,6 +57,8 @@ mod bookmark;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
+mod gather;
+#[cfg(feature = "std")]
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;

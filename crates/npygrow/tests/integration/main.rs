@@ -11,6 +11,7 @@ mod architecture;
 mod create;
 mod edges;
 mod faults;
+mod gather;
 mod headers;
 mod inplace;
 mod locks;
