@@ -14,6 +14,7 @@ use crate::convert::{Mapping, ndarray, range};
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
 use crate::follow::Follower;
+use crate::gather;
 use crate::guard::Guarded;
 
 /// Maps an .npy file: nothing is loaded until it is read.
@@ -307,7 +308,61 @@ impl Array {
     }
 
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.array(key.py())?.get_item(key)
+        let (array, view) = self.both(key.py())?;
+        match gather::get(&view, &array, key)? {
+            Some(rows) => Ok(rows),
+            None => array.get_item(key),
+        }
+    }
+
+    /// Copies rows by their numbers: in any order, several times, from the end where they are negative.
+    ///
+    /// As ``a[indices]``, but always along the growth axis, as `numpy.take` with that axis. What is in memory is copied in
+    /// parallel, the rest is asked of the disk all at once; other threads of Python run meanwhile.
+    ///
+    /// Parameters
+    /// ----------
+    /// indices : array_like of int
+    ///     The rows.
+    /// out : ndarray, optional
+    ///     Where they go: an array of the result's shape and dtype, contiguous in the file's order.
+    ///
+    /// Returns
+    /// -------
+    /// ndarray
+    ///     `out`, or a fresh array.
+    ///
+    /// Raises
+    /// ------
+    /// IndexError
+    ///     A row is not there. Nothing has been read then.
+    /// MismatchError
+    ///     The file was cut since it was opened.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import os, tempfile
+    /// >>> import numpy as np, npygrow as ng
+    /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+    /// >>> ng.save(path, np.arange(5) * 10)
+    /// >>> ng.open(path).take([3, -1, 3])
+    /// array([30, 40, 30])
+    #[pyo3(signature = (indices, out=None))]
+    fn take<'py>(&self, indices: &Bound<'py, PyAny>, out: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let (array, view) = self.both(indices.py())?;
+        gather::take(&view, &array, indices, out)
+    }
+
+    /// One batch of samples, as torch's `DataLoader` asks for it: an ndarray with a row for each index, growth axis first.
+    ///
+    /// `collate_fn=torch.as_tensor` makes it a tensor without a copy; the default collation stacks its rows once more.
+    fn __getitems__<'py>(&self, indices: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let (array, view) = self.both(indices.py())?;
+        let rows = gather::take(&view, &array, indices, None)?;
+        match gather::growth_axis(&view) {
+            0 => Ok(rows),
+            last => rows.py().import("numpy")?.call_method1("moveaxis", (rows, last, 0)),
+        }
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -374,6 +429,11 @@ impl Array {
     /// The view as it is now, for work without the lock.
     pub(crate) fn view(&self, py: Python<'_>) -> PyResult<View> {
         self.with(py, |mapped| Ok(mapped.view.clone()))
+    }
+
+    /// The ndarray over all rows, and what it is over.
+    fn both<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, View)> {
+        self.with(py, |mapped| Ok((mapped.array.bind(py).clone(), mapped.view.clone())))
     }
 
     fn with<R>(&self, py: Python<'_>, verb: impl FnOnce(&mut Mapped) -> PyResult<R>) -> PyResult<R> {

@@ -9,6 +9,7 @@ mod dtype;
 mod errors;
 mod follow;
 mod functions;
+mod gather;
 mod guard;
 mod import;
 mod sequence;

@@ -59,6 +59,8 @@ mod create;
 #[cfg(feature = "std")]
 mod follow;
 #[cfg(feature = "std")]
+mod gather;
+#[cfg(feature = "std")]
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;

@@ -39,6 +39,8 @@ pub(crate) use lock::{Hold, Wait, acquire};
 #[cfg(feature = "std")]
 pub(crate) use owner::Owner;
 #[cfg(feature = "std")]
+pub(crate) use sys::{READS_AHEAD, read_cached, read_soon};
+#[cfg(feature = "std")]
 pub(crate) use watch::Watch;
 #[cfg(feature = "std")]
 pub(crate) use window::Window;

@@ -9,7 +9,7 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     &["error", "shuffle"],
     &["format", "storage"],
-    &["element"],
+    &["element", "gather"],
     &["open"],
     &["parts", "rows", "tail"],
     &["grow"],

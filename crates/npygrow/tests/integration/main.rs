@@ -12,6 +12,7 @@ mod create;
 mod edges;
 mod faults;
 mod follow;
+mod gather;
 mod headers;
 mod inplace;
 mod locks;

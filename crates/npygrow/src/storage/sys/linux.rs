@@ -4,12 +4,13 @@ use super::unix;
 use crate::storage::Identity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{self as linux, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
-use rustix::io::{Errno, ReadWriteFlags, pwritev2, read};
+use rustix::fs::{self as linux, Advice, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2, read};
 use rustix::ioctl;
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::fs;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::num::NonZero;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -41,6 +42,27 @@ pub(crate) fn copy_range(from: &fs::File, from_offset: u64, to: &fs::File, offse
             Ok(_) => {}
         }
     }
+}
+
+/// Whether [`read_soon`] does anything.
+pub(crate) const READS_AHEAD: bool = true;
+
+/// Reads without waiting for the disk; `None` when not a byte is in memory. Waits where the file system cannot tell.
+pub(crate) fn read_cached(file: &fs::File, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+    match preadv2(file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(got) => Ok(Some(got)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(Errno::INTR | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
+            super::retry(|| super::read_at(file, buf, offset)).map(Some)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Has the system read these bytes into memory while the caller goes on: these, and no read-ahead after them. It may read
+/// less, or nothing: no error matters here.
+pub(crate) fn read_soon(file: &fs::File, offset: u64, len: usize) {
+    let _ = linux::fadvise(file, offset, NonZero::new(len as u64), Advice::WillNeed);
 }
 
 /// The process's number, read from memory: `getpid` is a system call, a tenth of a small append.

@@ -28,6 +28,16 @@ pub(crate) fn share_range(_from: &fs::File, _from_offset: u64, _to: &fs::File, _
     len == 0
 }
 
+/// Whether [`read_soon`] does anything.
+pub(crate) const READS_AHEAD: bool = false;
+
+/// Waits, because nothing here tells whether it would have to.
+pub(crate) fn read_cached(file: &fs::File, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+    super::retry(|| super::read_at(file, buf, offset)).map(Some)
+}
+
+pub(crate) fn read_soon(_file: &fs::File, _offset: u64, _len: usize) {}
+
 pub(crate) fn create_unnamed(_folder: &Path, _private: bool) -> io::Result<(fs::File, PathBuf)> {
     Err(io::ErrorKind::Unsupported.into())
 }
