@@ -26,6 +26,7 @@
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
+//! | join files | [`concat`] |
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -44,6 +45,7 @@ mod open;
 mod options;
 mod rows;
 mod tail;
+mod transfer;
 
 mod append;
 mod read;
@@ -51,11 +53,15 @@ mod read;
 #[cfg(feature = "std")]
 mod bookmark;
 #[cfg(feature = "std")]
+mod concat;
+#[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;
+#[cfg(feature = "std")]
+mod joining;
 #[cfg(feature = "std")]
 mod repair;
 #[cfg(feature = "std")]
@@ -75,6 +81,8 @@ pub use tail::{Dropped, OnTail};
 pub use append::save;
 #[cfg(feature = "std")]
 pub use bookmark::Bookmark;
+#[cfg(feature = "std")]
+pub use concat::{ConcatOptions, Joined, OnExists, concat, concat_in, concat_with};
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]

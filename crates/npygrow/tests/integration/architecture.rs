@@ -9,15 +9,16 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     &["error"],
     &["format", "storage"],
-    &["element"],
+    &["element", "transfer"],
     &["open"],
     &["rows", "tail"],
     &["grow"],
     &["options"],
     &["inplace"],
+    &["joining"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["bookmark", "repair"],
+    &["bookmark", "concat", "repair"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.
