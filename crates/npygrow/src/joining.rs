@@ -82,7 +82,10 @@ impl Journal {
         let journal = journal_name(name);
         let bytes = self.bytes();
         if bytes.len() as u64 > MAX_SIZE {
-            return Err(error!(OverLimit, "the journal of so many inputs passes {MAX_SIZE} bytes: join fewer at a time"));
+            return Err(error!(
+                OverLimit,
+                "the journal of so many inputs passes {MAX_SIZE} bytes: join fewer at a time"
+            ));
         }
         let mut temp = folder.create_temp(&journal, Some(like))?;
         temp.storage().write_all_at(0, &bytes)?;

@@ -11,7 +11,7 @@ use super::inputs::{Input, Part, Want};
 use super::{Job, Joined, OnExists, Standing, counted, joined, no_inputs};
 use crate::append::Appender;
 use crate::create::{Place, missing, wait};
-use crate::error::{Error, Result, count, error};
+use crate::error::{Error, ErrorKind, Result, count, error};
 use crate::grow::Durability;
 use crate::inplace::number;
 use crate::joining::{Journal, Moved};
@@ -70,20 +70,26 @@ pub(super) fn run(mut job: Job<'_>, progress: &mut dyn FnMut(u64, u64) -> Result
     Ok(Joined { inputs_before: before as u64, ..joined })
 }
 
-/// What the output is. One of no rows is as good as none: it is what a kill leaves just before the journal is made.
+/// What the output is.
 fn look(job: &mut Job<'_>, left: Option<&Left>) -> Result<Standing> {
-    let storage = job.output.folder.open(&job.output.name, false)?;
-    let limit = job.options.appender.header_limit();
-    let empty = |storage: &dyn Storage| find(storage, limit).is_ok_and(|found| found.rows == 0 && found.size > 0);
-    let is_empty = storage.is_some_and(|storage| empty(&*storage));
-    if left.is_some() || job.options.on_exists == OnExists::Error && is_empty {
-        job.options.on_exists = OnExists::Append;
-    }
     if left.is_some() {
         // What follows the last row is of the call that was interrupted.
         job.options.appender = job.options.appender.clone().on_tail(OnTail::Drop);
+        job.options.on_exists = OnExists::Append;
+    } else if job.options.on_exists == OnExists::Error && has_no_rows(job)? {
+        job.options.on_exists = OnExists::Append;
     }
     job.look()
+}
+
+/// Whether the output is as good as none: it is what a kill leaves just before the journal is made.
+fn has_no_rows(job: &Job<'_>) -> Result<bool> {
+    let Some(storage) = job.output.folder.open(&job.output.name, false)? else { return Ok(false) };
+    match find(&*storage, job.options.appender.header_limit()) {
+        Ok(found) => Ok(found.rows == 0),
+        Err(error) if error.kind() == ErrorKind::Io => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// What an earlier call left: the journal of those inputs that are in the output.
@@ -139,13 +145,7 @@ impl Left {
     }
 }
 
-fn settle(
-    place: &Place,
-    moved: &Moved,
-    output: &dyn Storage,
-    bytes: Range<u64>,
-    options: &Options,
-) -> Result<()> {
+fn settle(place: &Place, moved: &Moved, output: &dyn Storage, bytes: Range<u64>, options: &Options) -> Result<()> {
     let Some(mut storage) = place.lock(&wait(options), Hold::Turn)? else { return Ok(()) };
     if number(&*storage)? != moved.number {
         return Ok(()); // Another file has its name now.
@@ -224,6 +224,8 @@ struct Work {
     /// Whether this call made it: then it is there, empty, before the journal that names it.
     made: bool,
     rows_before: u64,
+    /// Whether it has come to deleting an input, perhaps one of no rows.
+    deletes: bool,
     /// Inputs that are joined and deleted.
     done: usize,
     shared: u64,
@@ -237,15 +239,10 @@ impl Work {
         if made {
             appender.begin(0)?.commit()?;
         }
-        Ok(Work { rows_before: appender.committed(), appender, made, done: 0, shared: 0 })
+        Ok(Work { rows_before: appender.committed(), appender, made, deletes: false, done: 0, shared: 0 })
     }
 
-    fn join(
-        &mut self,
-        job: &Job<'_>,
-        parts: &[Part],
-        progress: &mut dyn FnMut(u64, u64) -> Result<()>,
-    ) -> Result<()> {
+    fn join(&mut self, job: &Job<'_>, parts: &[Part], progress: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<()> {
         let options = &job.options.appender;
         let mut progress = counted(progress, parts);
         for part in parts {
@@ -253,6 +250,7 @@ impl Work {
             let mut batch = self.appender.begin(part.rows)?;
             self.shared += batch.copy_from(&*storage, part.offset, part.len, &mut progress)?;
             batch.commit()?;
+            self.deletes = true;
             part.delete()?;
             self.done += 1;
         }
@@ -261,7 +259,7 @@ impl Work {
 
     /// After a failure: as if nothing had happened, where that is certain.
     fn withdraw(&mut self, job: &Job<'_>, error: Error, parts: &[Part]) -> Error {
-        let untouched = self.done == 0 && self.appender.committed() == self.rows_before && self.appender.sync().is_ok();
+        let untouched = !self.deletes && self.appender.committed() == self.rows_before && self.appender.sync().is_ok();
         let undo = || Journal::remove(&*job.output.folder, &job.output.name).and_then(|()| self.unmake(job));
         if untouched && undo().is_ok() { error } else { error.and(again(self.done, parts)) }
     }

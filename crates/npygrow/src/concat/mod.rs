@@ -267,10 +267,7 @@ fn no_inputs() -> Error {
 }
 
 /// A `progress` of steps out of one of sums.
-fn counted(
-    progress: &mut dyn FnMut(u64, u64) -> Result<()>,
-    parts: &[Part],
-) -> impl FnMut(u64) -> Result<()> {
+fn counted(progress: &mut dyn FnMut(u64, u64) -> Result<()>, parts: &[Part]) -> impl FnMut(u64) -> Result<()> {
     let total = parts.iter().map(|part| part.len).sum();
     let mut done = 0;
     move |step| {

@@ -56,7 +56,12 @@ fn append() -> ConcatOptions {
 }
 
 fn three_kinds() -> Folder {
-    Folder::new(&[("a.npy", ours(&[0, 1])), ("b.npy", numpy(&[2])), ("none.npy", ours(&[])), ("c.npy", no_room(&[3, 4]))])
+    Folder::new(&[
+        ("a.npy", ours(&[0, 1])),
+        ("b.npy", numpy(&[2])),
+        ("none.npy", ours(&[])),
+        ("c.npy", no_room(&[3, 4])),
+    ])
 }
 
 /// A file of any dtype and shape, with NumPy's header and these bytes.
@@ -229,7 +234,10 @@ fn one_column_and_no_column_are_of_either_order() {
     let joined = folder.join(&["one.npy", "none.npy", "two.npy", "one.npy"], &options()).unwrap();
     assert_eq!(joined.shape, [3, 4]);
     let reader = Reader::open(folder.path("rows.npy")).unwrap();
-    assert_eq!((reader.order(), reader.rows::<u32>(0..4).unwrap()), (Order::F, vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3]));
+    assert_eq!(
+        (reader.order(), reader.rows::<u32>(0..4).unwrap()),
+        (Order::F, vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3])
+    );
     folder.refuses(
         &["two.npy", "c.npy"],
         &options().on_exists(OnExists::Replace),
@@ -240,8 +248,15 @@ fn one_column_and_no_column_are_of_either_order() {
 #[test]
 fn joins_along_any_axis() {
     // Shapes (2, n, 2) in both orders; the piece of an input in a turn is n * 2 values in C order.
-    let c = |start: u32, n: u32| file("'<u4'", &format!("(2, {n}, 2)"), "False", &le(&Vec::from_iter(start..start + 4 * n)));
-    let folder = Folder::new(&[("a.npy", c(0, 1)), ("b.npy", c(100, 2)), ("none.npy", c(0, 0)), ("f.npy", file("'<u4'", "(2, 1)", "True", &le(&[1, 2])))]);
+    let c = |start: u32, n: u32| {
+        file("'<u4'", &format!("(2, {n}, 2)"), "False", &le(&Vec::from_iter(start..start + 4 * n)))
+    };
+    let folder = Folder::new(&[
+        ("a.npy", c(0, 1)),
+        ("b.npy", c(100, 2)),
+        ("none.npy", c(0, 0)),
+        ("f.npy", file("'<u4'", "(2, 1)", "True", &le(&[1, 2]))),
+    ]);
     let replace = options().on_exists(OnExists::Replace);
     for axis in [1, -2] {
         let joined = folder.join(&["a.npy", "none.npy", "b.npy"], &replace.clone().axis(axis)).unwrap();

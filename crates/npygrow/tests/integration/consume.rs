@@ -84,7 +84,8 @@ impl Case {
         let done = self.run(folder.clone(), all);
         self.judge(&*folder)?;
         let names = self.inputs.iter().filter(|(name, _)| content(&*folder, name).is_some()).count();
-        let rows = Reader::on(folder.open(OUT.as_ref(), false).unwrap().unwrap(), MAX_HEADER_SIZE).unwrap().len();
+        let out = folder.open(OUT.as_ref(), false).unwrap().ok_or_else(|| format!("no output, {done:?}"))?;
+        let rows = Reader::on(out, MAX_HEADER_SIZE).unwrap().len();
         let journal = content(&*folder, JOURNAL).is_some();
         check(rows == self.all.len() as u64 && names == 0 && !journal, || {
             format!("{rows} rows, {names} inputs, journal {journal}, {done:?}")
@@ -162,7 +163,8 @@ fn kills_and_power_cuts_at_every_point_lose_and_double_nothing() {
                 sweep(&second, start, 4, &mut |again, image| {
                     let third = Arc::new(PowerFolder::new(image));
                     let judged = case.judge(&*third).and_then(|()| case.finish(third.clone(), again % 2 == 0));
-                    judged.unwrap_or_else(|why| panic!("case {at}, cut {cut}, then {again}: {why}; {:?}", names(image)));
+                    judged
+                        .unwrap_or_else(|why| panic!("case {at}, cut {cut}, then {again}: {why}; {:?}", names(image)));
                 });
             }
         });
@@ -194,7 +196,9 @@ fn an_input_deleted_before_the_sync_is_caught() {
             wrong += usize::from(case.judge(&PowerFolder::new(image)).is_err());
         });
         // Counted before they are there, the rows are wrong in any case; gone without them, only one way.
-        let lost = |image: &Image| !image.contains_key(OsStr::new("part-0.npy")) && case.judge(&PowerFolder::new(image)).is_err();
+        let lost = |image: &Image| {
+            !image.contains_key(OsStr::new("part-0.npy")) && case.judge(&PowerFolder::new(image)).is_err()
+        };
         let mut gone = 0;
         sweep(&folder, start, 60, &mut |_, image| gone += usize::from(lost(image)));
         assert!(wrong > 0 && (gone > 0) != synced, "synced {synced}: {wrong} wrong, {gone} lost");
@@ -225,7 +229,10 @@ fn every_call_fails_once() {
                 let sync =
                     calls.iter().position(|call| call.failed && matches!(call.call, Call::Sync | Call::CommitDurably));
                 let mut later = sync.map_or(&[][..], |sync| &calls[sync + 1..]).iter();
-                assert!(later.all(|call| call.handle != calls[sync.unwrap()].handle || !call.changes()), "{when}: goes on");
+                assert!(
+                    later.all(|call| call.handle != calls[sync.unwrap()].handle || !call.changes()),
+                    "{when}: goes on"
+                );
                 let judged = case.judge(&*shared).and_then(|()| case.finish(shared.clone(), skip % 2 == 0));
                 judged.unwrap_or_else(|why| panic!("{when}: {why}"));
             }
@@ -315,7 +322,10 @@ fn journals_that_are_not_the_outputs_own_are_named() {
     let damaged = "Malformed: the journal shared/.rows.npy.npygrow-concat is damaged or of a newer version";
     fails(with(&|image| image.get_mut(OsStr::new(JOURNAL)).unwrap().1[20] ^= 1), damaged);
     let rows = "Mismatch: its 3 rows are not what an interrupted concat left: another program changed it";
-    fails(with(&|image| image.get_mut(OsStr::new(OUT)).unwrap().1 = [ours(&[1, 2]), le(&[])].concat()), &rows.replace('3', "2"));
+    fails(
+        with(&|image| image.get_mut(OsStr::new(OUT)).unwrap().1 = [ours(&[1, 2]), le(&[])].concat()),
+        &rows.replace('3', "2"),
+    );
     fails(with(&|image| image.get_mut(OsStr::new(OUT)).unwrap().1 = ours(&[1, 2, 3])), rows);
     // A journal of another file is nobody's concern but of those that need their own.
     let mut other = image.clone();
@@ -328,7 +338,10 @@ fn a_call_that_is_stopped_says_how_far_it_got() {
     let case = Case::new(None, &[], OnExists::Error, &[4, 5, 6]);
     for (after, expected) in [
         (0, "Io: stopped"),
-        (1, "Io: stopped; nothing was appended, the file is as before; 1 of 3 inputs are joined and gone: call again to finish"),
+        (
+            1,
+            "Io: stopped; nothing was appended, the file is as before; 1 of 3 inputs are joined and gone: call again to finish",
+        ),
     ] {
         let folder = Arc::new(PowerFolder::new(&case.image()));
         let names: Vec<_> = case.inputs.iter().map(|(name, _)| name.as_str()).collect();
