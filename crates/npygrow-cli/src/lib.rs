@@ -8,6 +8,7 @@
 
 mod append;
 mod bar;
+mod concat;
 mod ensure_appendable;
 mod info;
 mod input;
@@ -30,6 +31,7 @@ Examples:
   npy info pose.npy                what it holds and how it is
   npy append all.npy day*.npy      rows of other files
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
+  npy concat all.npy 'part-*.npy'  one file of many
   npy recover pose.npy             after a crash or a cut download
 
 Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.";
@@ -47,6 +49,7 @@ struct Npy {
 enum Verb {
     Info(info::Info),
     Append(append::Append),
+    Concat(concat::Concat),
     EnsureAppendable(ensure_appendable::EnsureAppendable),
     Truncate(truncate::Truncate),
     Recover(recover::Recover),
@@ -92,6 +95,7 @@ fn dispatch(
         Ok(Npy { verb }) => match verb {
             Verb::Info(info) => info.run(out, err),
             Verb::Append(append) => append.run(out, err, is_watched),
+            Verb::Concat(concat) => concat.run(out, err, is_watched),
             Verb::EnsureAppendable(ensure_appendable) => ensure_appendable.run(out, err, is_watched),
             Verb::Truncate(truncate) => truncate.run(out, err),
             Verb::Recover(recover) => recover.run(out, err),

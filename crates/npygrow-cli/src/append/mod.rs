@@ -91,7 +91,7 @@ pub(crate) struct Append {
     common: Common,
 }
 
-fn durability(name: String) -> Durability {
+pub(crate) fn durability(name: String) -> Durability {
     match &*name {
         "ordered" => Durability::Ordered,
         "power" => Durability::Power,
@@ -108,7 +108,7 @@ fn on_tail(name: String) -> OnTail {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "expected a number of seconds")?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

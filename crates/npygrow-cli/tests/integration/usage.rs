@@ -11,6 +11,7 @@ Usage: npy <COMMAND>
 Commands:
   info               Say what files hold, whether they are well, and what to call if not
   append             Append rows from .npy files, standard input or CSV
+  concat             Join .npy files into one that can grow
   ensure-appendable  Make room in headers, so that rows can be appended
   truncate           Cut a file to its first rows
   recover            Mend files after a crash or a cut download
@@ -25,6 +26,7 @@ Examples:
   npy info pose.npy                what it holds and how it is
   npy append all.npy day*.npy      rows of other files
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
+  npy concat all.npy 'part-*.npy'  one file of many
   npy recover pose.npy             after a crash or a cut download
 
 Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.

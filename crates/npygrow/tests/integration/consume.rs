@@ -241,6 +241,21 @@ fn every_call_fails_once() {
     assert!(all > 500, "only {all} faults were met");
 }
 
+/// With the journal gone nobody would know that the rows of an input that comes back are in the output.
+#[test]
+fn what_was_deleted_is_so_on_the_disk_before_the_journal_goes() {
+    let case = Case::new(None, &[], OnExists::Error, &[4, 5]);
+    let (inner, faults) = (Arc::new(PowerFolder::new(&case.image())), Faults::default());
+    case.run(Arc::new(FaultyFolder::new(inner, faults.clone())), true).unwrap();
+    let calls = faults.take_calls();
+    let names = calls.iter().filter(|call| call.handle == 0).map(|call| call.call);
+    let names: Vec<_> = names.filter(|call| matches!(call, Call::Remove | Call::SyncFolder)).collect();
+    assert_eq!(
+        names[names.len() - 5..],
+        [Call::Remove, Call::Remove, Call::SyncFolder, Call::Remove, Call::SyncFolder]
+    );
+}
+
 /// A folder where a process was killed once `inputs` of three inputs were gone.
 fn interrupted(inputs: usize) -> (Arc<PowerFolder>, Case) {
     let case = Case::new(None, &[], OnExists::Error, &[4, 5, 6]);
