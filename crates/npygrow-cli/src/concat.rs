@@ -81,7 +81,10 @@ impl Concat {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, is_watched: bool) -> io::Result<i32> {
         let done = self.join(is_watched.then_some(&mut *err)).map_err(|error| self.advised(error));
         match &done {
-            _ if self.common.json => write_json(out, vec![object(&self.output, &done, facts)])?,
+            _ if self.common.json => {
+                let path = done.as_ref().map_or_else(|error| self.failed(error), |_| &*self.output);
+                write_json(out, vec![object(path, &done, facts)])?;
+            }
             Ok(done) => writeln!(out, "{}: {}", paint(STRONG, plain(self.output.display())), words(done))?,
             Err(error) => complain_of(err, self.failed(error), error)?,
         }
