@@ -13,7 +13,18 @@ range(0, 2)
 ((2, 3), range(2, 2))
 """
 
-from ._native import Appender, Array, ensure_appendable, inspect, is_appendable, needs_recovery, open, recover
+from ._native import (
+    Appender,
+    Array,
+    Batches,
+    concat,
+    ensure_appendable,
+    inspect,
+    is_appendable,
+    needs_recovery,
+    open,
+    recover,
+)
 from ._verbs import append, save
 from .compat import NpyAppendArray
 from .errors import (
@@ -25,13 +36,15 @@ from .errors import (
     NotAppendableError,
     NpyError,
 )
-from .reports import Dropped, Recovery, Report
+from .reports import Dropped, Joined, Recovery, Report
 
 __all__ = [
     "Appender",
     "Array",
+    "Batches",
     "Dropped",
     "FormatError",
+    "Joined",
     "LatchedError",
     "LockedError",
     "MismatchError",
@@ -42,6 +55,7 @@ __all__ = [
     "Recovery",
     "Report",
     "append",
+    "concat",
     "ensure_appendable",
     "inspect",
     "is_appendable",

@@ -80,7 +80,7 @@ pub(crate) struct Appender {
 
 /// The words of the constructor's parameters.
 const MODES: [(&str, Mode); 3] = [("a", Mode::Append), ("w", Mode::Write), ("x", Mode::New)];
-const DURABILITIES: [(&str, Durability); 3] =
+pub(crate) const DURABILITIES: [(&str, Durability); 3] =
     [("process", Durability::Process), ("ordered", Durability::Ordered), ("power", Durability::Power)];
 const ON_TAIL: [(&str, OnTail); 4] =
     [("auto", OnTail::Auto), ("keep", OnTail::Keep), ("drop", OnTail::Drop), ("error", OnTail::Error)];
@@ -404,7 +404,7 @@ fn size(size: &Bound<'_, PyAny>) -> PyResult<usize> {
     })
 }
 
-fn timeout(seconds: f64) -> PyResult<Duration> {
+pub(crate) fn timeout(seconds: f64) -> PyResult<Duration> {
     if seconds == f64::INFINITY {
         return Ok(Duration::MAX);
     }

@@ -3,6 +3,8 @@
 
 mod appender;
 mod array;
+mod batches;
+mod concat;
 mod convert;
 mod dtype;
 mod errors;
@@ -15,7 +17,11 @@ mod _native {
     #[pymodule_export]
     use crate::appender::Appender;
     #[pymodule_export]
-    use crate::array::{Array, open};
+    use crate::array::{_reopen, Array, open};
+    #[pymodule_export]
+    use crate::batches::Batches;
+    #[pymodule_export]
+    use crate::concat::concat;
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
 }

@@ -162,7 +162,7 @@ impl Journal {
 
 #[cfg(unix)]
 fn path_of(bytes: &[u8]) -> Option<OsString> {
-    Some(std::os::unix::ffi::OsStrExt::from_bytes(bytes)).map(OsStr::to_os_string)
+    Some(std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec()))
 }
 
 #[cfg(not(unix))]

@@ -51,6 +51,8 @@ mod append;
 mod read;
 
 #[cfg(feature = "std")]
+mod batches;
+#[cfg(feature = "std")]
 mod bookmark;
 #[cfg(feature = "std")]
 mod concat;
@@ -64,6 +66,8 @@ mod inspect;
 mod joining;
 #[cfg(feature = "std")]
 mod repair;
+#[cfg(feature = "std")]
+mod shuffle;
 #[cfg(feature = "std")]
 mod view;
 
@@ -79,6 +83,8 @@ pub use tail::{Dropped, OnTail};
 
 #[cfg(feature = "std")]
 pub use append::save;
+#[cfg(feature = "std")]
+pub use batches::{Batches, Block};
 #[cfg(feature = "std")]
 pub use bookmark::Bookmark;
 #[cfg(feature = "std")]

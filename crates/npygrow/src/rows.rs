@@ -86,9 +86,18 @@ impl Rows {
     pub(crate) fn read_into(&self, storage: &dyn Storage, rows: Range<u64>, buf: &mut [u8]) -> Result<()> {
         let (offset, size) = self.offset(&rows)?;
         if size != buf.len() as u64 {
-            return Err(self.named(error!(Mismatch, "expected a buffer of {size} bytes, found {}", buf.len())));
+            return Err(self.wrong_len(size, buf.len()));
         }
-        storage.read_exact_at(offset, buf).map_err(|error| self.named(error))
+        match storage.read_up_to(offset, buf) {
+            Ok(got) if got == buf.len() => Ok(()),
+            Ok(_) => Err(self.named(replaced())),
+            Err(error) => Err(self.named(error)),
+        }
+    }
+
+    /// Rows of `size` bytes are asked for in another number of them.
+    pub(crate) fn wrong_len(&self, size: u64, len: usize) -> Error {
+        self.named(error!(Mismatch, "expected a buffer of {size} bytes, found {len}"))
     }
 
     pub(crate) fn path(&self) -> Option<&str> {

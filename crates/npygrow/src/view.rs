@@ -174,13 +174,27 @@ impl View {
     }
 
     /// Reads the bytes of a range of rows from the file, not through the mapping: a file that was cut is an error here, never
-    /// a fault.
+    /// a fault. With [`Access::Copy`] what was changed is in the mapping alone, and read there.
     ///
     /// # Errors
     ///
     /// `Mismatch` when there are fewer rows, or `buf` is not as long as they are; `Io` when reading fails.
     pub fn read_into(&self, rows: Range<u64>, buf: &mut [u8]) -> Result<()> {
+        if self.access == Access::Copy {
+            return self.copy_into(rows, buf);
+        }
         self.rows.read_into(&self.window, rows, buf)
+    }
+
+    fn copy_into(&self, rows: Range<u64>, buf: &mut [u8]) -> Result<()> {
+        let (offset, size) = self.rows.offset(&rows)?;
+        let start = usize::try_from(offset - self.rows.found.layout.data_start).unwrap_or(usize::MAX);
+        let mapped = self.bytes().get(start..).and_then(|bytes| bytes.get(..usize::try_from(size).ok()?));
+        match mapped {
+            Some(mapped) if mapped.len() == buf.len() => buf.copy_from_slice(mapped),
+            _ => return Err(self.rows.wrong_len(size, buf.len())),
+        }
+        Ok(())
     }
 
     /// Looks for new rows, maps them, and says which they are. Slices that were handed out stay as they are.

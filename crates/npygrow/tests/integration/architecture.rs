@@ -7,7 +7,7 @@ use std::path::Path;
 /// The modules of `src`, lowest first. A module may import those of the layers above its own line here; modules on one
 /// line never import each other.
 const LAYERS: &[&[&str]] = &[
-    &["error"],
+    &["error", "shuffle"],
     &["format", "storage"],
     &["element", "transfer"],
     &["open"],
@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["joining"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["bookmark", "concat", "repair"],
+    &["batches", "bookmark", "concat", "repair"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.
