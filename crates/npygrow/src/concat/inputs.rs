@@ -36,6 +36,8 @@ pub(super) struct Part {
     pub(super) spec: Spec,
     pub(super) shape: Vec<u64>,
     pub(super) rows: u64,
+    /// As the file itself counts rows.
+    row_size: u64,
     pub(super) offset: u64,
     pub(super) len: u64,
     /// Bytes after the last row, which are not joined.
@@ -73,6 +75,7 @@ impl Part {
             len: found.layout.end(found.rows)? - offset,
             shape: found.header.shape,
             rows: found.rows,
+            row_size: found.layout.row_size,
             spec: found.spec,
             offset,
             tail,
@@ -84,9 +87,9 @@ impl Part {
         let open = || {
             let storage = self.place.folder.open(&self.place.name, false)?.ok_or_else(missing)?;
             let found = find(&*storage, max_header_size)?;
-            let same = storage.identity()? == self.identity && found.layout.data_start == self.offset;
-            let whole = found.rows >= self.rows && !matches!(found.health, Health::Truncated { .. });
-            if same && whole && found.header.dtype == self.spec.dtype { Ok(storage) } else { Err(changed()) }
+            // Rows may have been appended; what was looked at must be where it was.
+            let whole = found.layout.end(found.rows)? >= self.offset + self.len;
+            if self.is_still(&*storage, &found)? && whole { Ok(storage) } else { Err(changed()) }
         };
         open().map_err(|error: Error| error.at(self.shown.display()))
     }
@@ -96,11 +99,17 @@ impl Part {
         let lock = || {
             let mut storage = self.place.lock(wait, Hold::Turn)?.ok_or_else(missing)?;
             let found = self.place.find(&mut *storage, max_header_size)?;
-            let same = storage.identity()? == self.identity && found.layout.data_start == self.offset;
-            let alike = found.rows == self.rows && found.health == Health::Clean;
-            if same && alike && found.header.dtype == self.spec.dtype { Ok(storage) } else { Err(changed()) }
+            let alike = found.header.shape == self.shape && found.health == Health::Clean;
+            if self.is_still(&*storage, &found)? && alike { Ok(storage) } else { Err(changed()) }
         };
         lock().map_err(|error: Error| error.at(self.shown.display()))
+    }
+
+    /// Whether this is the file that was looked at, and its rows still lie as they did.
+    fn is_still(&self, storage: &dyn Storage, found: &Found) -> Result<bool> {
+        let lies = (found.layout.data_start, found.layout.row_size) == (self.offset, self.row_size);
+        let well = !matches!(found.health, Health::Truncated { .. });
+        Ok(storage.identity()? == self.identity && lies && well && found.header.dtype == self.spec.dtype)
     }
 
     /// Deletes the file that [`lock`](Part::lock) gave, unless its name is another's by now.
