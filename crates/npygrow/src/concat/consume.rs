@@ -19,6 +19,7 @@ use crate::open::{Health, find};
 use crate::options::Options;
 use crate::storage::{BLOCK, Hold, Storage};
 use crate::tail::OnTail;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -127,34 +128,50 @@ impl Left {
     }
 
     /// Deletes what is still there of the inputs that are in the output, once their very bytes were seen in it.
+    ///
+    /// What a dead process left there may be in memory alone, or pass for written after a sync that failed: the count and the
+    /// rows in doubt are written and synced again.
     fn settle(&self, job: &Job<'_>) -> Result<()> {
-        let output = job.output.folder.open(&job.output.name, false)?.ok_or_else(missing)?;
-        let layout = find(&*output, job.options.appender.header_limit())?.layout;
+        let mut output = job.output.folder.open(&job.output.name, true)?.ok_or_else(missing)?;
+        let found = find(&*output, job.options.appender.header_limit())?;
+        output.write_all_at(0, &found.bytes)?;
+        output.sync()?;
         let mut row = self.journal.base;
         let mut places = Vec::new();
         for moved in &self.journal.inputs {
-            let bytes = layout.end(row)?..layout.end(row.saturating_add(moved.rows))?;
+            let bytes = found.layout.end(row)?..found.layout.end(row.saturating_add(moved.rows))?;
             row += moved.rows;
             // Where its folder is gone, it is.
             let Ok(place) = (job.find)(&moved.path) else { continue };
-            let settled = settle(&place, moved, &*output, bytes, &job.options.appender);
-            settled.map_err(|error| error.at(place.path().display()))?;
+            let seen = see(&place, moved, &mut *output, bytes, &job.options.appender);
+            let locked = seen.map_err(|error| error.at(place.path().display()))?;
+            if locked.is_some() {
+                output.sync()?;
+                place.folder.remove(&place.name)?;
+            }
             places.push(place);
         }
         sync_folders(places.iter())
     }
 }
 
-fn settle(place: &Place, moved: &Moved, output: &dyn Storage, bytes: Range<u64>, options: &Options) -> Result<()> {
-    let Some(mut storage) = place.lock(&wait(options), Hold::Turn)? else { return Ok(()) };
+/// An input whose rows are in `bytes` of the output, locked, and these written again; `None` where it is gone.
+fn see(
+    place: &Place,
+    moved: &Moved,
+    output: &mut dyn Storage,
+    bytes: Range<u64>,
+    options: &Options,
+) -> Result<Option<Box<dyn Storage>>> {
+    let Some(mut storage) = place.lock(&wait(options), Hold::Turn)? else { return Ok(None) };
     if number(&*storage)? != moved.number {
-        return Ok(()); // Another file has its name now.
+        return Ok(None); // Another file has its name now.
     }
     let found = place.find(&mut *storage, options.header_limit())?;
     let start = found.layout.data_start;
     let whole = found.health == Health::Clean && found.size - start == bytes.end - bytes.start;
-    if whole && same(&*storage, start, output, bytes)? {
-        return place.folder.remove(&place.name);
+    if whole && write_again(&*storage, start, output, bytes)? {
+        return Ok(Some(storage));
     }
     Err(error!(
         Mismatch,
@@ -163,19 +180,20 @@ fn settle(place: &Place, moved: &Moved, output: &dyn Storage, bytes: Range<u64>,
     ))
 }
 
-/// Whether `a` holds at `at` what `b` holds in `bytes`.
-fn same(a: &dyn Storage, mut at: u64, b: &dyn Storage, bytes: Range<u64>) -> Result<bool> {
+/// Writes `bytes` of `to` again, as they are and as `from` holds them at `at`; `false` where the two differ.
+fn write_again(from: &dyn Storage, mut at: u64, to: &mut dyn Storage, bytes: Range<u64>) -> Result<bool> {
     const HALF: usize = BLOCK / 2;
     let mut left = bytes.end - bytes.start;
     let half = usize::try_from(left).map_or(HALF, |left| left.min(HALF));
-    let (mut of_a, mut of_b) = (vec![0; half], vec![0; half]);
+    let (mut expected, mut found) = (vec![0; half], vec![0; half]);
     while left > 0 {
         let now = usize::try_from(left).map_or(half, |left| left.min(half));
-        a.read_exact_at(at, &mut of_a[..now])?;
-        b.read_exact_at(bytes.end - left, &mut of_b[..now])?;
-        if of_a[..now] != of_b[..now] {
+        from.read_exact_at(at, &mut expected[..now])?;
+        to.read_exact_at(bytes.end - left, &mut found[..now])?;
+        if expected[..now] != found[..now] {
             return Ok(false);
         }
+        to.write_all_at(bytes.end - left, &found[..now])?;
         at += now as u64;
         left -= now as u64;
     }

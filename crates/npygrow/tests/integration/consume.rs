@@ -1,5 +1,6 @@
 //! Inputs that are deleted as they are joined: whatever stops it, no row is lost or doubled, and the same call finishes.
 
+use crate::power;
 use crate::support::{fails, le, no_room, numpy, ours};
 use npygrow::storage::Folder;
 use npygrow::{
@@ -117,7 +118,7 @@ fn cases() -> [Case; 5] {
 }
 
 fn states() -> usize {
-    env::var("NPYGROW_POWERCUT_STATES").map_or(100, |text| text.parse().unwrap())
+    env::var("NPYGROW_POWERCUT_STATES").map_or(60, |text| text.parse().unwrap())
 }
 
 /// Cuts the power after each event from `start` on, in many ways, and has `judge` look at what is left.
@@ -171,6 +172,59 @@ fn kills_and_power_cuts_at_every_point_lose_and_double_nothing() {
     }
     println!("consume: {all} states");
     assert!(all > 30 * states(), "only {all} states");
+}
+
+/// What a dead process left may be in memory alone: the next one must not rest on it.
+#[test]
+fn a_power_cut_after_a_kill_loses_and_doubles_nothing() {
+    for (at, case) in cases().iter().enumerate() {
+        for call in 0.. {
+            let (folder, faults) = (Arc::new(PowerFolder::new(&case.image())), Faults::default());
+            faults.arm(None, call, Fault::Dies);
+            let killed = case.run(Arc::new(FaultyFolder::new(folder.clone(), faults.clone())), true);
+            if faults.hit().is_none() {
+                break;
+            }
+            let start = folder.now();
+            case.finish(folder.clone(), call % 2 == 0).unwrap_or_else(|why| panic!("case {at}, call {call}: {why}"));
+            sweep(&folder, start, 2, &mut |cut, image| {
+                let next = Arc::new(PowerFolder::new(image));
+                let judged = case.judge(&*next).and_then(|()| case.finish(next.clone(), cut % 2 == 0));
+                judged.unwrap_or_else(|why| panic!("case {at}, killed in call {call} ({killed:?}), cut {cut}: {why}"));
+            });
+        }
+    }
+}
+
+/// A failed sync leaves pages that pass for written: to sync them once more brings nothing to the disk.
+#[test]
+fn a_failed_sync_loses_and_doubles_nothing() {
+    let mut failed = 0;
+    for (at, case) in cases().iter().enumerate() {
+        for call in 1.. {
+            let disk = power::Disk::empty();
+            case.image().iter().for_each(|(name, (_, bytes))| disk.add(name.to_str().unwrap(), bytes));
+            disk.stop_at(call, power::Stop::SyncFails);
+            let done = case.run(disk.folder(), true);
+            if !disk.again(None) {
+                break;
+            }
+            failed += usize::from(done.is_err());
+            for again in 1.. {
+                let disk = disk.copy();
+                disk.world().random = (call * 100 + again) as u64;
+                disk.stop_at(again, power::Stop::After);
+                let _ = case.run(disk.folder(), again % 2 == 0);
+                let stopped = disk.again(Some(again as u64 % 4));
+                let judged = case.judge(&disk).and_then(|()| case.finish(disk.folder(), again % 2 == 0));
+                judged.unwrap_or_else(|why| panic!("case {at}, sync {call} failed ({done:?}), cut at {again}: {why}"));
+                if !stopped {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(failed > 20, "only {failed} syncs failed");
 }
 
 fn names(image: &Image) -> Vec<&OsString> {
