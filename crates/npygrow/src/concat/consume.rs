@@ -19,7 +19,6 @@ use crate::open::{Health, find};
 use crate::options::Options;
 use crate::storage::{BLOCK, Hold, Storage};
 use crate::tail::OnTail;
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -129,8 +128,8 @@ impl Left {
 
     /// Deletes what is still there of the inputs that are in the output, once their very bytes were seen in it.
     ///
-    /// What a dead process left there may be in memory alone, or pass for written after a sync that failed: the count and the
-    /// rows in doubt are written and synced again.
+    /// The rows were synced before they were counted. The count may be in memory alone after a kill, or pass for written
+    /// after a sync that failed: it is written and synced again.
     fn settle(&self, job: &Job<'_>) -> Result<()> {
         let mut output = job.output.folder.open(&job.output.name, true)?.ok_or_else(missing)?;
         let found = find(&*output, job.options.appender.header_limit())?;
@@ -143,35 +142,25 @@ impl Left {
             row += moved.rows;
             // Where its folder is gone, it is.
             let Ok(place) = (job.find)(&moved.path) else { continue };
-            let seen = see(&place, moved, &mut *output, bytes, &job.options.appender);
-            let locked = seen.map_err(|error| error.at(place.path().display()))?;
-            if locked.is_some() {
-                output.sync()?;
-                place.folder.remove(&place.name)?;
-            }
+            let settled = settle(&place, moved, &*output, bytes, &job.options.appender);
+            settled.map_err(|error| error.at(place.path().display()))?;
             places.push(place);
         }
         sync_folders(places.iter())
     }
 }
 
-/// An input whose rows are in `bytes` of the output, locked, and these written again; `None` where it is gone.
-fn see(
-    place: &Place,
-    moved: &Moved,
-    output: &mut dyn Storage,
-    bytes: Range<u64>,
-    options: &Options,
-) -> Result<Option<Box<dyn Storage>>> {
-    let Some(mut storage) = place.lock(&wait(options), Hold::Turn)? else { return Ok(None) };
+/// Deletes an input whose rows are in `bytes` of the output, where it is still there.
+fn settle(place: &Place, moved: &Moved, output: &dyn Storage, bytes: Range<u64>, options: &Options) -> Result<()> {
+    let Some(mut storage) = place.lock(&wait(options), Hold::Turn)? else { return Ok(()) };
     if number(&*storage)? != moved.number {
-        return Ok(None); // Another file has its name now.
+        return Ok(()); // Another file has its name now.
     }
     let found = place.find(&mut *storage, options.header_limit())?;
     let start = found.layout.data_start;
     let whole = found.health == Health::Clean && found.size - start == bytes.end - bytes.start;
-    if whole && write_again(&*storage, start, output, bytes)? {
-        return Ok(Some(storage));
+    if whole && same(&*storage, start, output, bytes)? {
+        return place.folder.remove(&place.name);
     }
     Err(error!(
         Mismatch,
@@ -180,20 +169,19 @@ fn see(
     ))
 }
 
-/// Writes `bytes` of `to` again, as they are and as `from` holds them at `at`; `false` where the two differ.
-fn write_again(from: &dyn Storage, mut at: u64, to: &mut dyn Storage, bytes: Range<u64>) -> Result<bool> {
+/// Whether `a` holds at `at` what `b` holds in `bytes`.
+fn same(a: &dyn Storage, mut at: u64, b: &dyn Storage, bytes: Range<u64>) -> Result<bool> {
     const HALF: usize = BLOCK / 2;
     let mut left = bytes.end - bytes.start;
     let half = usize::try_from(left).map_or(HALF, |left| left.min(HALF));
-    let (mut expected, mut found) = (vec![0; half], vec![0; half]);
+    let (mut of_a, mut of_b) = (vec![0; half], vec![0; half]);
     while left > 0 {
         let now = usize::try_from(left).map_or(half, |left| left.min(half));
-        from.read_exact_at(at, &mut expected[..now])?;
-        to.read_exact_at(bytes.end - left, &mut found[..now])?;
-        if expected[..now] != found[..now] {
+        a.read_exact_at(at, &mut of_a[..now])?;
+        b.read_exact_at(bytes.end - left, &mut of_b[..now])?;
+        if of_a[..now] != of_b[..now] {
             return Ok(false);
         }
-        to.write_all_at(bytes.end - left, &found[..now])?;
         at += now as u64;
         left -= now as u64;
     }
