@@ -17,12 +17,14 @@ from ._native import (
     Appender,
     Array,
     Batches,
+    Sequence,
     concat,
     ensure_appendable,
     inspect,
     is_appendable,
     needs_recovery,
     open,
+    open_sequence,
     recover,
 )
 from ._verbs import append, save
@@ -36,7 +38,7 @@ from .errors import (
     NotAppendableError,
     NpyError,
 )
-from .reports import Dropped, Joined, Recovery, Report
+from .reports import Dropped, Joined, Recovery, Report, Torn
 
 __all__ = [
     "Appender",
@@ -54,6 +56,8 @@ __all__ = [
     "NpyError",
     "Recovery",
     "Report",
+    "Sequence",
+    "Torn",
     "append",
     "concat",
     "ensure_appendable",
@@ -61,6 +65,7 @@ __all__ = [
     "is_appendable",
     "needs_recovery",
     "open",
+    "open_sequence",
     "recover",
     "save",
 ]

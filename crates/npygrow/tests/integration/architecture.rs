@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["format", "storage"],
     &["element", "transfer"],
     &["open"],
-    &["rows", "tail"],
+    &["parts", "rows", "tail"],
     &["grow"],
     &["options"],
     &["inplace"],
@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["create"],
     &["append", "inspect", "read", "view"],
     &["batches", "bookmark", "concat", "repair"],
+    &["sequence"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.

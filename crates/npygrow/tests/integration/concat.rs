@@ -150,7 +150,7 @@ fn every_input_that_does_not_fit_is_named_before_a_byte_is_written() {
         "Mismatch: /rows.npy: 7 of 8 inputs cannot be joined: /scalar.npy: the array has no axes: expected at least one axis \
          to grow along, found shape (); /cut.npy: the header counts 3 rows, the file holds 2: call recover(path) to go on \
          with what is left; /sequence.npy: a second array begins where the first ends (several np.save calls into one file): \
-         read it with np.load on one open file, once for each array, and save each array to a file of its own; \
+         open_sequence(path) reads them; save each array to a file of its own to append to it; \
          /moving.npy: a move of its rows in place is under way or was interrupted: open it with Appender, or call \
          recover(path), to finish it; /no.npy: cannot open: No such file or directory (os error 2); /dtype.npy: expected \
          dtype <u4 as in /a.npy, found dtype <f8; /shape.npy: expected rows of shape () as in /a.npy, found rows of \

@@ -23,5 +23,6 @@ mod powercut;
 mod reading;
 mod recover;
 mod room;
+mod sequence;
 mod threads;
 mod turns;
