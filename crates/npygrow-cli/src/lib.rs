@@ -8,6 +8,7 @@
 
 mod append;
 mod bar;
+mod concat;
 mod ensure_appendable;
 mod import;
 mod info;
@@ -33,6 +34,7 @@ Examples:
   npy append all.npy day*.npy      rows of other files
   npy import all.npy old.h5:/run1  rows of CSV, HDF5 or Zarr
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
+  npy concat all.npy 'part-*.npy'  one file of many
   npy recover pose.npy             after a crash or a cut download
 
 Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.";
@@ -51,6 +53,7 @@ enum Verb {
     Info(info::Info),
     Append(append::Append),
     Import(import::Import),
+    Concat(concat::Concat),
     EnsureAppendable(ensure_appendable::EnsureAppendable),
     Truncate(truncate::Truncate),
     Recover(recover::Recover),
@@ -104,6 +107,7 @@ fn dispatch(
             Verb::Info(info) => info.run(out, err),
             Verb::Append(append) => append.run(out, err, is_watched),
             Verb::Import(import) => import.run(out, err, is_watched, importer),
+            Verb::Concat(concat) => concat.run(out, err, is_watched),
             Verb::EnsureAppendable(ensure_appendable) => ensure_appendable.run(out, err, is_watched),
             Verb::Truncate(truncate) => truncate.run(out, err),
             Verb::Recover(recover) => recover.run(out, err),

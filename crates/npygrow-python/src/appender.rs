@@ -453,7 +453,7 @@ fn size(size: &Bound<'_, PyAny>) -> PyResult<usize> {
     })
 }
 
-fn timeout(seconds: f64) -> PyResult<Duration> {
+pub(crate) fn timeout(seconds: f64) -> PyResult<Duration> {
     if seconds == f64::INFINITY {
         return Ok(Duration::MAX);
     }

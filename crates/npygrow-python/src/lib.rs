@@ -4,6 +4,7 @@
 mod appender;
 mod array;
 mod batches;
+mod concat;
 mod convert;
 mod dtype;
 mod errors;
@@ -22,6 +23,8 @@ mod _native {
     use crate::array::{_reopen, Array, open};
     #[pymodule_export]
     use crate::batches::Batches;
+    #[pymodule_export]
+    use crate::concat::concat;
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
     #[pymodule_export]

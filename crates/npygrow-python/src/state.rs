@@ -41,15 +41,21 @@ pub(crate) struct Facts {
     pub(crate) dropped: npygrow::Dropped,
 }
 
-/// The exception that ended a wait for the lock, on its way around the crate's own error.
+/// The exception that ended a wait or long work, on its way around the crate's own error.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt(Arc<Mutex<Option<PyErr>>>);
 
 impl Interrupt {
     pub(crate) fn poll(&self) -> npygrow::Result<()> {
-        Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(|error| {
+        self.call(|_| Ok(()))
+    }
+
+    /// Lets signal handlers run, then `work`.
+    pub(crate) fn call(&self, work: impl FnOnce(Python<'_>) -> PyResult<()>) -> npygrow::Result<()> {
+        let called = Python::try_attach(|py| py.check_signals().and_then(|()| work(py)));
+        called.unwrap_or(Ok(())).map_err(|error| {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            npygrow::Error::new(ErrorKind::Io, "the wait for the lock was interrupted")
+            npygrow::Error::new(ErrorKind::Io, "interrupted")
         })
     }
 

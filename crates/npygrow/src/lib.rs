@@ -27,6 +27,7 @@
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
+//! | join files | [`concat`] |
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -46,6 +47,7 @@ mod options;
 mod parts;
 mod rows;
 mod tail;
+mod transfer;
 
 mod append;
 mod read;
@@ -55,6 +57,8 @@ mod batches;
 #[cfg(feature = "std")]
 mod bookmark;
 #[cfg(feature = "std")]
+mod concat;
+#[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
 mod gather;
@@ -62,6 +66,8 @@ mod gather;
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;
+#[cfg(feature = "std")]
+mod joining;
 #[cfg(feature = "std")]
 mod repair;
 #[cfg(feature = "std")]
@@ -88,6 +94,8 @@ pub use append::save;
 pub use batches::{Batches, Block};
 #[cfg(feature = "std")]
 pub use bookmark::Bookmark;
+#[cfg(feature = "std")]
+pub use concat::{ConcatOptions, Joined, OnExists, concat, concat_in, concat_with};
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]

@@ -102,7 +102,7 @@ pub(crate) struct Writing {
     pub(crate) mode: Mode,
 }
 
-fn durability(name: String) -> Durability {
+pub(crate) fn durability(name: String) -> Durability {
     match &*name {
         "ordered" => Durability::Ordered,
         "power" => Durability::Power,
@@ -119,7 +119,7 @@ fn on_tail(name: String) -> OnTail {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "expected a number of seconds")?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

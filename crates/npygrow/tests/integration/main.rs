@@ -8,6 +8,8 @@ mod support;
 mod adopt;
 mod append;
 mod architecture;
+mod concat;
+mod consume;
 mod create;
 mod edges;
 mod faults;

@@ -3,7 +3,7 @@
 use super::judge::{Promise, ROW, Row, Run, State, bytes_of};
 use crate::support::{NAME, foreign};
 use npygrow::storage::{Folder, Memory};
-use npygrow::{Appender, Mode, OnTail, RecoverOptions, Room, Tail};
+use npygrow::{Appender, ConcatOptions, Mode, OnExists, OnTail, RecoverOptions, Room, Tail, concat_in};
 use npygrow_testkit::powercut::Random;
 
 pub(crate) struct Scenario {
@@ -73,6 +73,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(new_files());
     all.extend(foreign_headers_and_tails());
     all.extend(mended());
+    all.extend(joined());
     all.extend((0..8).map(random));
     all
 }
@@ -300,6 +301,37 @@ fn mended() -> Vec<Scenario> {
             run.on_the_way(State::Moving(run.rows.clone()));
             append_after(run);
         }),
+    ]
+}
+
+fn joined() -> Vec<Scenario> {
+    fn join(on_exists: OnExists, promise: Promise) -> impl Fn(&mut Run) {
+        move |run| {
+            let rows = run.fresh(200);
+            for (name, file) in [("part-0.npy", ours(&rows[..150])), ("part-1.npy", no_room(&rows[150..]))] {
+                let mut temp = run.folder.create_temp(name.as_ref(), None).unwrap();
+                temp.storage().write_all_at(0, &file).unwrap();
+                temp.storage().sync().unwrap();
+                assert!(run.folder.link_noreplace(&mut temp, name.as_ref()).unwrap());
+                run.folder.sync().unwrap();
+            }
+            run.starts_now();
+            if on_exists == OnExists::Replace {
+                run.rows.clear();
+            }
+            run.rows.extend(bytes_of(&rows));
+            let options = ConcatOptions::default().on_exists(on_exists).durability(run.durability);
+            let (folder, inputs) = (run.folder(), ["part-0.npy", "part-1.npy"]);
+            run.rows_step(promise, || concat_in(folder, &inputs, NAME.as_ref(), &options, &mut |_, _| Ok(())));
+            let mut appender = run.open(run.options());
+            run.append(&mut appender, 50, Promise::Counted);
+        }
+    }
+    vec![
+        from_nothing("join", join(OnExists::Error, Promise::Named)),
+        on("join to a file", ours(&old(90)), 90, join(OnExists::Append, Promise::Counted)),
+        on("join to what tears", tearing(&old(9)), 9, join(OnExists::Append, Promise::Counted)),
+        on("join in the place of a file", ours(&old(90)), 90, join(OnExists::Replace, Promise::Named)),
     ]
 }
 
