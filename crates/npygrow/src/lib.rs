@@ -21,6 +21,7 @@
 //! | to | use |
 //! |---|---|
 //! | append | [`Appender`] |
+//! | append without waiting for the disk | [`Background`] |
 //! | read row ranges | [`Reader`] |
 //! | map a file | [`View`] |
 //! | see what a file is | [`inspect`] |
@@ -48,6 +49,8 @@ mod append;
 mod read;
 
 #[cfg(feature = "std")]
+mod background;
+#[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
 mod inplace;
@@ -70,6 +73,8 @@ pub use tail::{Dropped, OnTail};
 
 #[cfg(feature = "std")]
 pub use append::save;
+#[cfg(feature = "std")]
+pub use background::{Background, Limits};
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]

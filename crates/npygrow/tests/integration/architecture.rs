@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
+    &["background"],
     &["repair"],
 ];
 
