@@ -2,13 +2,16 @@
 //! `npygrow`; what Python's own objects need beyond that is in the package beside this module.
 
 mod appender;
+mod arguments;
 mod array;
+mod checked;
 mod convert;
 mod dtype;
 mod errors;
 mod functions;
 mod guard;
 mod state;
+mod writer;
 
 #[pyo3::pymodule]
 mod _native {

@@ -294,10 +294,10 @@ impl Background {
         self.finish(Last::Closed)
     }
 
-    /// Whether it is closed.
+    /// Whether it is closed, or being closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.owner.is_here() && self.shared.lock().closed
+        self.shared.owner.is_here() && self.shared.lock().closing
     }
 }
 
