@@ -13,7 +13,17 @@ range(0, 2)
 ((2, 3), range(2, 2))
 """
 
-from ._native import Appender, Array, ensure_appendable, inspect, is_appendable, needs_recovery, open, recover
+from ._native import (
+    Appender,
+    Array,
+    Batches,
+    ensure_appendable,
+    inspect,
+    is_appendable,
+    needs_recovery,
+    open,
+    recover,
+)
 from ._verbs import append, save
 from .compat import NpyAppendArray
 from .errors import (
@@ -30,6 +40,7 @@ from .reports import Dropped, Recovery, Report
 __all__ = [
     "Appender",
     "Array",
+    "Batches",
     "Dropped",
     "FormatError",
     "LatchedError",

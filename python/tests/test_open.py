@@ -1,7 +1,10 @@
 """`open`: an array that is mapped, not loaded, and follows the file."""
 
+import copy
 import gc
+import multiprocessing
 import os
+import pickle
 
 import numpy as np
 import npygrow as ng
@@ -186,3 +189,106 @@ def test_comparing_goes_element_by_element(path):
         assert (array == 2).tolist() == [False, False, True, False]
         assert (array != np.arange(4)).any() == False  # noqa: E712
         assert (array < 2).sum() == 2 and (array >= array[:]).all()
+
+
+def test_values_are_changed_in_the_file(path):
+    ng.save(path, CUBE)
+    with ng.open(path, "r+") as array:
+        array[1, 2] = 7
+        array[2:4][0] = 8
+        np.asarray(array)[5] = 9
+        array[[0, 4]] = -1
+        assert array.mode == "r+" and "mode='r+'" in repr(array)
+        with ng.Appender(path) as rows:
+            rows.append(CUBE[:1])
+        assert array.refresh() == range(6, 7)
+        array[6] = 3
+        array.flush()
+    expected = CUBE.copy()
+    expected[1, 2], expected[2], expected[5], expected[[0, 4]] = 7, 8, 9, -1
+    same(np.load(path), np.concatenate([expected, np.full((1, 4, 5), 3, "f4")]))
+
+
+def test_values_are_changed_in_a_private_copy(path):
+    np.save(path, CUBE)
+    with ng.open(path, "c") as array:
+        array[:] = 0
+        assert array.mode == "c" and not array[:].any()
+        with refused(ng.MismatchError, path, "a private copy does not grow with its file: open it again"):
+            array.refresh()
+        with refused(ng.MismatchError, path, "a private copy cannot be sent to another process: send its values"):
+            pickle.dumps(array)
+        array.flush()
+    same(np.load(path), CUBE)
+
+
+def test_values_are_not_changed_by_a_reader(path):
+    np.save(path, CUBE)
+    with ng.open(path) as array, refused(ValueError, path, 'opened for reading: open it with mode="r." to change its values'):
+        array[0] = 1
+    with pytest.raises(ValueError) as error:
+        ng.open(path, "w")
+    assert str(error.value) == 'mode must be one of "r" "r+" "c", not "w"'
+    same(np.load(path), CUBE)
+
+
+def test_a_pickle_holds_no_rows(cube, path):
+    cube = ng.open(path)
+    sent = pickle.dumps(cube)
+    assert len(sent) < 600
+    for other in (pickle.loads(sent), copy.copy(cube), copy.deepcopy(cube)):
+        same(other[:], CUBE)
+        assert repr(other) == repr(cube)
+
+
+def test_a_pickle_shows_the_rows_of_its_time(path):
+    with ng.Appender(path) as rows:
+        rows.append(CUBE[:2])
+        sent = pickle.dumps(ng.open(path))
+        rows.append(CUBE[2:])
+        array = pickle.loads(sent)
+        assert len(array) == 2 and pickle.dumps(array) == sent
+        same(array[:], CUBE[:2])
+        assert array.refresh() == range(2, 6)
+        rows.truncate(1)
+        with refused(ng.MismatchError, path, "expected rows in 0..1, found 0..2"):
+            pickle.loads(sent)
+    os.rename(path, f"{path}.old")
+    np.save(path, CUBE)
+    with refused(ng.MismatchError, path, "the file was replaced since its array was sent here: open it again"):
+        pickle.loads(sent)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(sent)
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_a_worker_gets_the_array(path, how):
+    np.save(path, CUBE)
+    array = ng.open(path)
+    with multiprocessing.get_context(how).Pool(1) as pool:
+        assert pool.apply(_total, (array,)) == CUBE.sum()
+
+
+def _total(array):
+    return float(np.sum(array))
+
+
+def test_a_path_that_is_no_text_survives_a_pickle(tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff\xfe.npy"
+    ng.save(path, CUBE)
+    same(pickle.loads(pickle.dumps(ng.open(path)))[:], CUBE)
+
+
+def test_it_says_what_follows_the_rows(path):
+    np.save(path, CUBE)
+    add(path, b"tail")
+    array = ng.open(path)
+    assert array.health == "tail"
+    assert repr(array) == (
+        f"<npygrow.Array {str(path)!r}, shape=(6, 4, 5), dtype=dtype('float32'), order='C', mode='r', tail>"
+    )
+    with open(path, "ab") as file:
+        file.truncate(path.stat().st_size - 4)
+    array.refresh()
+    assert array.health == "clean"

@@ -1,15 +1,17 @@
 //! `npygrow.open` and `npygrow.Array`.
 
-use npygrow::View;
+use npygrow::{Access, Bookmark, Health, View};
 use numpy::PyArrayDescr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
-use pyo3::types::{PyDict, PyIterator, PyRange, PyTuple};
+use pyo3::types::{PyIterator, PyRange, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
+use std::path::PathBuf;
 
-use crate::convert::{Mapping, range};
-use crate::dtype::{FsPath, order_name, to_numpy};
+use crate::batches::Batches;
+use crate::convert::{Mapping, ndarray, range};
+use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
 use crate::guard::Guarded;
 
@@ -19,6 +21,8 @@ use crate::guard::Guarded;
 /// ----------
 /// path : str, bytes or os.PathLike
 ///     The file.
+/// mode : {"r", "r+", "c"}
+///     Read the values; change them in the file; change a copy of them that nobody else sees. As `numpy.load` has them.
 /// max_header_size : int
 ///     Refuse longer headers, as `numpy.load` does.
 ///
@@ -48,18 +52,42 @@ use crate::guard::Guarded;
 /// >>> pose.refresh()
 /// range(2, 3)
 #[pyfunction]
-#[pyo3(signature = (path, *, max_header_size=10_000))]
-pub(crate) fn open(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Array> {
-    let view = py.detach(|| View::open(&path.0, max_header_size)).map_err(raise)?;
-    let name = path.text();
-    let array = array_over(py, &view, &name)?.unbind();
-    Ok(Array { mapped: Guarded::new(name, Some(Mapped { view, array })) })
+#[pyo3(signature = (path, mode="r", *, max_header_size=10_000))]
+pub(crate) fn open(py: Python<'_>, path: FsPath, mode: &str, max_header_size: u64) -> PyResult<Array> {
+    let access = word("mode", mode, &MODES)?;
+    Array::of(py, py.detach(|| View::open_with(&path.0, access, max_header_size)).map_err(raise)?)
 }
+
+/// The words of `open`'s parameter `mode`.
+const MODES: [(&str, Access); 3] = [("r", Access::Read), ("r+", Access::Write), ("c", Access::Copy)];
+
+/// What a pickle of an `Array` calls: the same rows of the same file, or an error.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a bookmark's fields")]
+#[pyo3(signature = (path, file, made, part, rows, mode, max_header_size))]
+pub(crate) fn _reopen(
+    py: Python<'_>,
+    path: FsPath,
+    file: Option<u64>,
+    made: Option<u64>,
+    part: (u64, Option<u64>),
+    rows: u64,
+    mode: &str,
+    max_header_size: u64,
+) -> PyResult<Array> {
+    let access = word("mode", mode, &MODES)?;
+    let bookmark = Bookmark { path: path.0, file, made, part, rows, access, max_header_size };
+    Array::of(py, py.detach(|| bookmark.open()).map_err(raise)?)
+}
+
+/// The arguments of `_reopen`.
+type Reopened = (PathBuf, Option<u64>, Option<u64>, (u64, Option<u64>), u64, &'static str, u64);
 
 /// The rows of a mapped .npy file, made by `open`.
 ///
-/// Indexing gives read-only ndarrays over the mapping. They keep it, also when this object is refreshed or closed.
-/// It is an array to NumPy's functions, and a context manager.
+/// Indexing gives ndarrays over the mapping, read-only unless the mode says otherwise. They keep it, also when this object
+/// is refreshed or closed. It is an array to NumPy's functions, and a context manager; a pickle of it names the file and
+/// the rows, and holds none.
 #[pyclass(frozen, weakref, module = "npygrow")]
 pub(crate) struct Array {
     mapped: Guarded<Option<Mapped>>,
@@ -80,13 +108,65 @@ impl Array {
     ///     The numbers of the new rows.
     fn refresh<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyRange>> {
         let rows = self.with(py, |mapped| {
-            let rows = py.detach(|| mapped.view.refresh()).map_err(|error| raise(error.at(self.path())))?;
+            let rows = py.detach(|| mapped.view.refresh()).map_err(raise)?;
             if !rows.is_empty() {
                 mapped.array = array_over(py, &mapped.view, self.path())?.unbind();
             }
             Ok(rows)
         })?;
         range(py, rows)
+    }
+
+    /// Iterates over the rows as they are counted now, in batches, the next of which is read while you work on the last.
+    ///
+    /// Two batches are in memory, however many there are. Each is a fresh ndarray, which may be changed and kept.
+    ///
+    /// Parameters
+    /// ----------
+    /// size : int
+    ///     The rows of a batch; the last one may have fewer.
+    /// shuffle : bool
+    ///     Take all rows in a random order, which costs no memory.
+    /// seed : int, optional
+    ///     The same order for the same seed, from 0 to 2**64 - 1; by default another each time.
+    /// drop_last : bool
+    ///     Leave out a last batch that is not full.
+    ///
+    /// Returns
+    /// -------
+    /// Batches
+    ///     An iterator of ndarrays of shape ``(n, *row_shape)``, in Fortran order ``(*row_shape, n)``; its `len` is the
+    ///     number of batches left.
+    ///
+    /// Raises
+    /// ------
+    /// MismatchError
+    ///     The file was cut or replaced by another's while it was read.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import os, tempfile
+    /// >>> import numpy as np, npygrow as ng
+    /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+    /// >>> ng.save(path, np.arange(5))
+    /// >>> [batch.tolist() for batch in ng.open(path).batches(2)]
+    /// [[0, 1], [2, 3], [4]]
+    #[pyo3(signature = (size, *, shuffle=false, seed=None, drop_last=false))]
+    fn batches(
+        &self,
+        py: Python<'_>,
+        size: usize,
+        shuffle: bool,
+        seed: Option<u64>,
+        drop_last: bool,
+    ) -> PyResult<Batches> {
+        Batches::of(py, &self.view(py)?, size, shuffle, seed, drop_last)
+    }
+
+    /// Makes the values that were changed in mode "r+" survive a power cut.
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        let view = self.view(py)?;
+        py.detach(|| view.flush()).map_err(raise)
     }
 
     /// Gives the file back, once no array over it is left. Closing twice is fine.
@@ -141,6 +221,25 @@ impl Array {
         self.with(py, |mapped| Ok(order_name(mapped.view.order())))
     }
 
+    /// "clean", or "tail" where bytes follow the last row, "sequence" where another array does.
+    #[getter]
+    fn health(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.with(py, |mapped| {
+            Ok(match mapped.view.health() {
+                Health::Clean => "clean",
+                Health::Tail { .. } => "tail",
+                Health::Sequence => "sequence",
+                _ => "truncated",
+            })
+        })
+    }
+
+    /// "r", "r+" or "c", as it was opened.
+    #[getter]
+    fn mode(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.with(py, |mapped| Ok(mode_name(mapped.view.access())))
+    }
+
     /// The path, as it was given.
     #[getter]
     fn path(&self) -> &str {
@@ -163,6 +262,16 @@ impl Array {
 
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.array(key.py())?.get_item(key)
+    }
+
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (array, mode) =
+            self.with(key.py(), |mapped| Ok((mapped.array.clone_ref(key.py()), mapped.view.access())))?;
+        if mode == Access::Read {
+            let text = format!("{}: opened for reading: open it with mode=\"r+\" to change its values", self.path());
+            return Err(PyValueError::new_err(text));
+        }
+        array.bind(key.py()).set_item(key, value)
     }
 
     #[pyo3(signature = (dtype=None, copy=None))]
@@ -196,12 +305,31 @@ impl Array {
         if self.closed(py)? {
             return Ok(format!("<npygrow.Array {path}, closed>"));
         }
-        let (shape, dtype) = (self.shape(py)?, self.dtype(py)?.repr()?);
-        Ok(format!("<npygrow.Array {path}, shape={shape}, dtype={dtype}, order='{}'>", self.order(py)?))
+        let (shape, dtype, order) = (self.shape(py)?, self.dtype(py)?.repr()?, self.order(py)?);
+        let (mode, health) = (self.mode(py)?, self.health(py)?);
+        Ok(format!("<npygrow.Array {path}, shape={shape}, dtype={dtype}, order='{order}', mode='{mode}', {health}>"))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Reopened)> {
+        let view = self.view(py)?;
+        let Bookmark { path, file, made, part, rows, access, max_header_size } = view.bookmark().map_err(raise)?;
+        let reopen = py.import("npygrow._native")?.getattr("_reopen")?;
+        Ok((reopen, (path, file, made, part, rows, mode_name(access), max_header_size)))
     }
 }
 
 impl Array {
+    pub(crate) fn of(py: Python<'_>, view: View) -> PyResult<Self> {
+        let name = view.path().to_string_lossy().into_owned();
+        let array = array_over(py, &view, &name)?.unbind();
+        Ok(Array { mapped: Guarded::new(name, Some(Mapped { view, array })) })
+    }
+
+    /// The view as it is now, for work without the lock.
+    pub(crate) fn view(&self, py: Python<'_>) -> PyResult<View> {
+        self.with(py, |mapped| Ok(mapped.view.clone()))
+    }
+
     fn with<R>(&self, py: Python<'_>, verb: impl FnOnce(&mut Mapped) -> PyResult<R>) -> PyResult<R> {
         match &mut *self.mapped.lock(py)? {
             Some(mapped) => verb(mapped),
@@ -212,7 +340,8 @@ impl Array {
         }
     }
 
-    fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    /// The ndarray over all rows.
+    pub(crate) fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.with(py, |mapped| Ok(mapped.array.bind(py).clone()))
     }
 
@@ -221,16 +350,17 @@ impl Array {
     }
 }
 
-/// A read-only ndarray over the rows of `view`, which keeps the mapping as long as it lives.
+fn mode_name(access: Access) -> &'static str {
+    MODES.iter().find(|(_, of)| *of == access).map_or("", |(name, _)| name)
+}
+
+/// An ndarray over the rows of `view`, which keeps the mapping as long as it lives.
 fn array_over<'py>(py: Python<'py>, view: &View, path: &str) -> PyResult<Bound<'py, PyAny>> {
-    let arguments = PyDict::new(py);
-    arguments.set_item("shape", PyTuple::new(py, view.shape())?)?;
-    arguments.set_item("dtype", to_numpy(py, view.dtype(), path)?)?;
-    arguments.set_item("order", order_name(view.order()))?;
-    if !view.bytes().is_empty() {
-        arguments.set_item("buffer", Bound::new(py, Mapping(view.clone()))?)?;
+    let mapping = if view.bytes().is_empty() { None } else { Some(Bound::new(py, Mapping(view.clone()))?) };
+    let dtype = to_numpy(py, view.dtype(), path)?;
+    let array = ndarray(py, view.shape(), &dtype, view.order(), mapping.as_ref().map(Bound::as_any))?;
+    if view.access() == Access::Read {
+        array.getattr("flags")?.setattr("writeable", false)?;
     }
-    let array = py.import("numpy")?.getattr("ndarray")?.call((), Some(&arguments))?;
-    array.getattr("flags")?.setattr("writeable", false)?;
     Ok(array)
 }

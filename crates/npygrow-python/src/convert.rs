@@ -2,16 +2,19 @@
 //! `unsafe`.
 #![allow(unsafe_code)]
 
-use npygrow::{Order, View};
+use npygrow::{Block, Order, View};
 use numpy::npyffi::{self, PyArrayObject, npy_intp};
 use numpy::{PyArrayDescr, PyArrayDescrMethods};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyRange;
+use pyo3::types::{PyDict, PyRange, PyTuple};
+use std::cell::UnsafeCell;
 use std::ffi::c_int;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::slice;
+
+use crate::dtype::order_name;
 
 /// The rows that are already the file's bytes: an exact ndarray of its dtype, row shape and order.
 pub(crate) struct Fit {
@@ -96,20 +99,79 @@ pub(crate) struct Mapping(pub(crate) View);
 
 #[pymethods]
 impl Mapping {
-    /// Hands out the mapped bytes, read-only.
+    /// Hands out the mapped bytes, to be written to as far as the view may.
     ///
     /// # Safety
     ///
     /// Called by the interpreter alone, with a `view` to fill.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        let bytes = slf.get().0.bytes();
-        let len = isize::try_from(bytes.len())?;
+        let mapped = &slf.get().0;
+        let (bytes, len) = (mapped.bytes().as_ptr(), isize::try_from(mapped.bytes().len())?);
+        let (data, read_only) = match mapped.as_mut_ptr() {
+            Some(data) => (data, 0),
+            None => (bytes.cast_mut(), 1),
+        };
         // SAFETY: `view` is the interpreter's to fill. The bytes lie where they are as long as this object lives, to
-        // which the call takes a reference; it refuses whoever asks to write.
-        let done =
-            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast(), len, 1, flags) };
+        // which the call takes a reference; where they must not be written to, it refuses whoever asks for that.
+        let done = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), data.cast(), len, read_only, flags) };
         if done == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
+}
+
+/// A batch that arrays were made over; its memory serves another when the last of them is gone.
+#[pyclass(frozen, module = "npygrow._native")]
+pub(crate) struct Owned(UnsafeCell<Block>);
+
+// SAFETY: nothing here touches the bytes but `__getbuffer__`, which hands out where they are. What is done through the arrays
+// is between the threads that share these, as with any array.
+unsafe impl Sync for Owned {}
+
+impl Owned {
+    pub(crate) fn new(block: Block) -> Self {
+        Self(block.into())
+    }
+}
+
+#[pymethods]
+impl Owned {
+    /// Hands out the bytes, to be written to.
+    ///
+    /// # Safety
+    ///
+    /// Called by the interpreter alone, with a `view` to fill.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        // SAFETY: attached, so that no other call of this makes a second reference.
+        let bytes: &mut [u8] = unsafe { &mut *slf.get().0.get() };
+        // SAFETY: `view` is the interpreter's to fill. The bytes lie where they are as long as this object lives, to which
+        // the call takes a reference.
+        let done = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                bytes.as_mut_ptr().cast(),
+                isize::try_from(bytes.len())?,
+                0,
+                flags,
+            )
+        };
+        if done == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}
+
+/// An ndarray over the memory of `buffer`, or of no bytes.
+pub(crate) fn ndarray<'py>(
+    py: Python<'py>,
+    shape: &[u64],
+    dtype: &Bound<'py, PyArrayDescr>,
+    order: Order,
+    buffer: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = PyDict::new(py);
+    arguments.set_item("shape", PyTuple::new(py, shape)?)?;
+    arguments.set_item("dtype", dtype)?;
+    arguments.set_item("order", order_name(order))?;
+    arguments.set_item("buffer", buffer)?;
+    py.import("numpy")?.getattr("ndarray")?.call((), Some(&arguments))
 }
 
 /// Row numbers as Python's range: a third of a buffered append's time through `PyRange::new`, which makes a tuple first.

@@ -4,6 +4,7 @@
 mod appender;
 mod arguments;
 mod array;
+mod batches;
 mod checked;
 mod convert;
 mod dtype;
@@ -18,7 +19,9 @@ mod _native {
     #[pymodule_export]
     use crate::appender::Appender;
     #[pymodule_export]
-    use crate::array::{Array, open};
+    use crate::array::{_reopen, Array, open};
+    #[pymodule_export]
+    use crate::batches::Batches;
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
 }

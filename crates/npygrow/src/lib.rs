@@ -43,6 +43,7 @@ mod element;
 mod grow;
 mod open;
 mod options;
+mod rows;
 mod tail;
 
 mod append;
@@ -51,6 +52,10 @@ mod read;
 #[cfg(feature = "std")]
 mod background;
 #[cfg(feature = "std")]
+mod batches;
+#[cfg(feature = "std")]
+mod bookmark;
+#[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
 mod inplace;
@@ -58,6 +63,8 @@ mod inplace;
 mod inspect;
 #[cfg(feature = "std")]
 mod repair;
+#[cfg(feature = "std")]
+mod shuffle;
 #[cfg(feature = "std")]
 mod view;
 
@@ -76,6 +83,10 @@ pub use append::save;
 #[cfg(feature = "std")]
 pub use background::{Background, Limits};
 #[cfg(feature = "std")]
+pub use batches::{Batches, Block};
+#[cfg(feature = "std")]
+pub use bookmark::Bookmark;
+#[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]
 pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
@@ -85,7 +96,7 @@ pub use repair::{
     recover_in,
 };
 #[cfg(feature = "std")]
-pub use view::View;
+pub use view::{Access, View};
 
 /// The README's examples are tests too.
 #[cfg(doctest)]

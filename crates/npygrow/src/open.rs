@@ -97,25 +97,44 @@ pub(crate) const MOVING: [u8; 8] = *b"\x93NPYGROW";
 
 /// Reads the header of `storage` and compares what it counts with what is there.
 pub(crate) fn find(storage: &dyn Storage, max_header_size: u64) -> Result<Found> {
-    let bytes = read_header(storage, max_header_size)?;
-    let header = Header::parse(&bytes)?;
-    // After the header, because an appender writes rows before it counts them.
-    let size = storage.len()?;
-    let (rows, row_shape) = split_shape(&header.shape, header.order).unwrap_or((1, Vec::new()));
-    let layout = Layout::new(header.len, &header.dtype, &row_shape)?;
-    let health = health(storage, &layout, rows, size)?;
-    let spec = Spec { dtype: header.dtype.clone(), order: header.order, row_shape };
-    let growth = growth(&header, &bytes, rows, &spec);
-    Ok(Found { header, bytes, layout, rows, spec, size, health, growth })
+    let mut bytes = read_header(storage, max_header_size)?;
+    for _ in 0..READS {
+        let parsed = parse(&bytes);
+        // Our own commits change one aligned word: a header of ours was read whole. Another writer's may be half-way.
+        let settled = matches!(&parsed, Ok(Parsed { growth: Growth::Ours(_), .. }));
+        let again = if settled { None } else { Some(read_header(storage, max_header_size)?) };
+        if let Some(again) = again
+            && again != bytes
+        {
+            bytes = again;
+            continue;
+        }
+        let Parsed { header, spec, rows, growth } = parsed?;
+        // After the header, because an appender writes rows before it counts them.
+        let size = storage.len()?;
+        let layout = Layout::new(header.len, &header.dtype, &spec.row_shape)?;
+        let health = health(storage, &layout, rows, size)?;
+        return Ok(Found { header, bytes, layout, rows, spec, size, health, growth });
+    }
+    Err(error!(Io, "the header was another at each of {READS} reads: a program is writing it; try again later"))
 }
 
-/// What is in `storage`, which must hold every row that it counts.
-pub(crate) fn find_whole(storage: &dyn Storage, max_header_size: u64) -> Result<Found> {
-    let found = find(storage, max_header_size)?;
-    match found.health {
-        Health::Truncated { rows, .. } => Err(truncated(found.rows, rows)),
-        _ => Ok(found),
-    }
+/// How often a header may change under its reader.
+const READS: u32 = 100;
+
+struct Parsed {
+    header: Header,
+    spec: Spec,
+    rows: u64,
+    growth: Growth,
+}
+
+fn parse(bytes: &[u8]) -> Result<Parsed> {
+    let header = Header::parse(bytes)?;
+    let (rows, row_shape) = split_shape(&header.shape, header.order).unwrap_or((1, Vec::new()));
+    let spec = Spec { dtype: header.dtype.clone(), order: header.order, row_shape };
+    let growth = growth(&header, bytes, rows, &spec);
+    Ok(Parsed { header, spec, rows, growth })
 }
 
 /// A file that holds fewer rows than its header counts.
@@ -184,5 +203,78 @@ fn growth(header: &Header, bytes: &[u8], rows: u64, spec: &Spec) -> Growth {
         Some(ours) if ours.bytes == bytes => Growth::Ours(ours.count),
         Some(ours) => Growth::Adoptable(ours),
         None => Growth::NoRoom,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::format::MAX_HEADER_SIZE;
+    use crate::storage::Memory;
+    use alloc::format;
+    use alloc::string::{String, ToString};
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    /// A file whose header another program is writing: each reading of its first byte finds the next of `headers`, in the
+    /// end always the last.
+    struct Written {
+        headers: Vec<Vec<u8>>,
+        reads: AtomicUsize,
+    }
+
+    impl Storage for Written {
+        fn len(&self) -> Result<u64> {
+            Ok(1000)
+        }
+
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+            // `read_header` reads the beginning twice: once for the length, once for all of it.
+            let read = if offset == 0 { self.reads.fetch_add(1, Relaxed) / 2 } else { self.reads.load(Relaxed) / 2 };
+            Memory::from(self.headers[read.min(self.headers.len() - 1)].clone()).read_at(offset, buf)
+        }
+
+        fn write_at(&mut self, _: u64, _: &[u8]) -> Result<usize> {
+            unreachable!("reading")
+        }
+
+        fn commit_at(&mut self, _: u64, _: &[u8], _: bool) -> Result<()> {
+            unreachable!("reading")
+        }
+
+        fn set_len(&mut self, _: u64) -> Result<()> {
+            unreachable!("reading")
+        }
+
+        fn sync(&mut self) -> Result<()> {
+            unreachable!("reading")
+        }
+    }
+
+    /// As another writer pads it: the text moves with the count.
+    fn foreign(rows: &str) -> Vec<u8> {
+        let text = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows},), }}");
+        [b"\x93NUMPY\x01\x00\x76\x00", format!("{text:<117}\n").as_bytes(), &[0; 872]].concat()
+    }
+
+    fn rows(headers: &[&str]) -> Result<u64> {
+        let headers = headers.iter().map(|rows| foreign(rows)).collect();
+        find(&Written { headers, reads: AtomicUsize::new(0) }, MAX_HEADER_SIZE).map(|found| found.rows)
+    }
+
+    #[test]
+    fn a_foreign_header_counts_once_two_readings_agree() {
+        assert_eq!(rows(&["9"]).unwrap(), 9);
+        assert_eq!(rows(&["90", "10"]).unwrap(), 10, "9 on its way to 10");
+        assert_eq!(rows(&["9", "1,0", "10"]).unwrap(), 10);
+        assert_eq!(rows(&["(", "10"]).unwrap(), 10, "no header at all for an instant");
+        assert_eq!(rows(&["("]).unwrap_err().kind(), crate::error::ErrorKind::Malformed);
+        let restless: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+        let restless: Vec<&str> = restless.iter().map(String::as_str).collect();
+        assert_eq!(
+            rows(&restless).unwrap_err().to_string(),
+            "the header was another at each of 100 reads: a program is writing it; try again later"
+        );
     }
 }

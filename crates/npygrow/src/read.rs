@@ -3,11 +3,13 @@
 #[cfg(feature = "std")]
 use crate::create::Place;
 use crate::element::{self, Element};
+#[cfg(feature = "std")]
+use crate::error::Error;
 use crate::error::{Result, error};
 #[cfg(feature = "std")]
 use crate::format::MAX_HEADER_SIZE;
 use crate::format::{Dtype, Order};
-use crate::open::{Found, find_whole};
+use crate::rows::Rows;
 use crate::storage::Storage;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -26,8 +28,7 @@ use core::ops::Range;
 /// ```
 pub struct Reader {
     storage: Box<dyn Storage>,
-    found: Found,
-    max_header_size: u64,
+    rows: Rows,
 }
 
 impl Reader {
@@ -42,10 +43,11 @@ impl Reader {
         let path = path.as_ref();
         let open = || {
             let place = Place::resolve(path)?;
-            let storage = place.folder.open(&place.name, false)?;
-            Reader::on(storage.ok_or_else(crate::create::missing)?, MAX_HEADER_SIZE)
+            let storage = place.folder.open(&place.name, false)?.ok_or_else(crate::create::missing)?;
+            let rows = Rows::find(&*storage, Some(path.to_string_lossy().into()), MAX_HEADER_SIZE)?;
+            Ok(Reader { storage, rows })
         };
-        open().map_err(|error| error.at(path.display()))
+        open().map_err(|error: Error| error.at(path.display()))
     }
 
     /// Reads from `storage`, whose header is at most `max_header_size` bytes long.
@@ -54,32 +56,32 @@ impl Reader {
     ///
     /// As [`Reader::open`].
     pub fn on(storage: Box<dyn Storage>, max_header_size: u64) -> Result<Self> {
-        let found = find_whole(&*storage, max_header_size)?;
-        Ok(Reader { storage, found, max_header_size })
+        let rows = Rows::find(&*storage, None, max_header_size)?;
+        Ok(Reader { storage, rows })
     }
 
     /// The dtype of the items.
     #[must_use]
     pub fn dtype(&self) -> &Dtype {
-        &self.found.header.dtype
+        &self.rows.found.header.dtype
     }
 
     /// C or Fortran order: which axis grows.
     #[must_use]
     pub fn order(&self) -> Order {
-        self.found.header.order
+        self.rows.found.header.order
     }
 
     /// The shape, the growth axis included.
     #[must_use]
     pub fn shape(&self) -> &[u64] {
-        &self.found.header.shape
+        &self.rows.shape
     }
 
     /// How many rows there were when the file was opened or refreshed.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.found.rows
+        self.rows.len
     }
 
     /// Whether there is no row.
@@ -91,7 +93,7 @@ impl Reader {
     /// The bytes of one row.
     #[must_use]
     pub fn row_size(&self) -> u64 {
-        self.found.layout.row_size
+        self.rows.found.layout.row_size
     }
 
     /// The values of a range of rows, one row after the other; `[T; N]` is `N` of them.
@@ -101,15 +103,15 @@ impl Reader {
     /// `Mismatch` when `T` is not the file's dtype, its values do not make whole rows, or there are fewer rows; `Io` when
     /// reading fails.
     pub fn rows<T: Element>(&self, rows: Range<u64>) -> Result<Vec<T>> {
-        element::check::<T>(self.dtype())?;
-        let (_, size) = self.place_of(&rows)?;
+        element::check::<T>(self.dtype()).map_err(|error| self.rows.named(error))?;
+        let (_, size) = self.rows.offset(&rows)?;
         let item = size_of::<T>() as u64;
         if item == 0 || !size.is_multiple_of(item) {
             let name = core::any::type_name::<T>();
-            return Err(error!(Mismatch, "{size} bytes of rows are no whole number of {name}"));
+            return Err(self.rows.named(error!(Mismatch, "{size} bytes of rows are no whole number of {name}")));
         }
         let len = usize::try_from(size / item).map_err(|_| error!(OverLimit, "{size} bytes do not fit into memory"))?;
-        element::values(len, |bytes| self.read_into(rows, bytes))
+        element::values(len, |bytes| self.read_into(rows, bytes)).map_err(|error| self.rows.named(error))
     }
 
     /// Reads the bytes of a range of rows, as they lie in the file.
@@ -118,11 +120,7 @@ impl Reader {
     ///
     /// `Mismatch` when there are fewer rows, or `buf` is not as long as they are; `Io` when reading fails.
     pub fn read_into(&self, rows: Range<u64>, buf: &mut [u8]) -> Result<()> {
-        let (offset, size) = self.place_of(&rows)?;
-        if size != buf.len() as u64 {
-            return Err(error!(Mismatch, "expected a buffer of {size} bytes, found {}", buf.len()));
-        }
-        self.storage.read_exact_at(offset, buf)
+        self.rows.read_into(&*self.storage, rows, buf)
     }
 
     /// Looks for new rows, and says which they are.
@@ -132,22 +130,6 @@ impl Reader {
     /// As [`Reader::open`]; `Mismatch` when the file was overwritten by another, or is shorter. A file that was put in its
     /// place by a rename is not seen: the file is followed, not its name.
     pub fn refresh(&mut self) -> Result<Range<u64>> {
-        let found = find_whole(&*self.storage, self.max_header_size)?;
-        let was = self.found.rows;
-        if found.spec != self.found.spec || found.rows < was {
-            return Err(error!(Mismatch, "the file was replaced or cut while it was read: open it again"));
-        }
-        self.found = found;
-        Ok(was..self.found.rows)
-    }
-
-    /// Where a range of rows lies: offset and size in bytes.
-    fn place_of(&self, rows: &Range<u64>) -> Result<(u64, u64)> {
-        if rows.start > rows.end || rows.end > self.len() {
-            let (start, end) = (rows.start, rows.end);
-            return Err(error!(Mismatch, "expected rows in 0..{}, found {start}..{end}", self.len()));
-        }
-        let start = self.found.layout.end(rows.start)?;
-        Ok((start, self.found.layout.end(rows.end)? - start))
+        self.rows.refresh(&*self.storage)
     }
 }

@@ -5,15 +5,28 @@ use crate::create::{Place, missing};
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
-use crate::open::{Found, find_whole};
-use crate::storage::File;
+use crate::open::Health;
+use crate::rows::Rows;
+use crate::storage::{File, Window};
 use alloc::sync::Arc;
 use core::any::Any;
 use core::ops::Range;
-use memmap2::{Mmap, MmapOptions};
+use core::slice;
+use memmap2::{MmapOptions, MmapRaw};
 use std::path::Path;
 
-/// The rows of a `.npy` file, mapped read-only. Clones share the mapping, and keep it when another is refreshed.
+/// What a [`View`] may do to the values it maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read them.
+    Read,
+    /// Change them in the file.
+    Write,
+    /// Change a copy of them that nobody else sees.
+    Copy,
+}
+
+/// The rows of a `.npy` file, mapped. Clones share the mapping, and keep it when another is refreshed.
 ///
 /// A file that another program cuts while it is mapped faults (SIGBUS) where its pages are gone; appending never does that.
 ///
@@ -30,54 +43,81 @@ use std::path::Path;
 /// ```
 #[derive(Clone)]
 pub struct View {
-    file: Arc<File>,
-    found: Arc<Found>,
+    path: Arc<Path>,
+    window: Window,
+    rows: Rows,
+    access: Access,
     /// `None` when there is no byte to map.
-    map: Option<Arc<Mmap>>,
-    max_header_size: u64,
+    map: Option<Arc<MmapRaw>>,
 }
 
 impl View {
-    /// Maps `path`, whose header is at most `max_header_size` bytes long; symlinks are followed.
+    /// Maps `path` for reading; its header is at most `max_header_size` bytes long. Symlinks are followed.
     ///
     /// # Errors
     ///
     /// As [`Reader::open`](crate::Reader::open).
     pub fn open(path: impl AsRef<Path>, max_header_size: u64) -> Result<Self> {
+        View::open_with(path, Access::Read, max_header_size)
+    }
+
+    /// As [`open`](View::open), with `access` to the values. No lock is taken: committed rows are no appender's any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](View::open).
+    pub fn open_with(path: impl AsRef<Path>, access: Access, max_header_size: u64) -> Result<Self> {
         let path = path.as_ref();
-        let open = || {
-            let place = Place::resolve(path)?;
-            let storage: Box<dyn Any> = place.folder.open(&place.name, false)?.ok_or_else(missing)?;
-            let file = storage.downcast::<File>().map_err(|_| error!(Unsupported, "only files can be mapped"))?;
-            let found = find_whole(&*file, max_header_size)?;
-            let map = map(&file, &found)?;
-            Ok(View { file: file.into(), found: Arc::new(found), map, max_header_size })
-        };
+        let open = || View::over(Window::all(open_file(path, access)?), path, access, max_header_size);
         open().map_err(|error: Error| error.at(path.display()))
+    }
+
+    /// The array in a part of the file at `path`.
+    pub(crate) fn over(window: Window, path: &Path, access: Access, max_header_size: u64) -> Result<Self> {
+        let rows = Rows::find(&window, Some(path.to_string_lossy().into()), max_header_size)?;
+        let map = map(&window, &rows, access)?;
+        Ok(View { path: path.into(), window, rows, access, map })
+    }
+
+    /// The same view of its first `rows` rows alone, whatever there is by now; [`refresh`](View::refresh) goes on from them.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when there are fewer.
+    pub fn first(mut self, rows: u64) -> Result<Self> {
+        self.rows = self.rows.first(rows)?;
+        self.map = map(&self.window, &self.rows, self.access).map_err(|error| self.rows.named(error))?;
+        Ok(self)
+    }
+
+    /// The path, as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The dtype of the items.
     #[must_use]
     pub fn dtype(&self) -> &Dtype {
-        &self.found.header.dtype
+        &self.rows.found.header.dtype
     }
 
     /// C or Fortran order: which axis grows.
     #[must_use]
     pub fn order(&self) -> Order {
-        self.found.header.order
+        self.rows.found.header.order
     }
 
     /// The shape, the growth axis included; `[]` for a 0-d array.
     #[must_use]
     pub fn shape(&self) -> &[u64] {
-        &self.found.header.shape
+        &self.rows.shape
     }
 
     /// How many rows are mapped; 1 for a 0-d array.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.found.rows
+        self.rows.len
     }
 
     /// Whether there is no row.
@@ -86,12 +126,43 @@ impl View {
         self.len() == 0
     }
 
+    /// The bytes of one row.
+    #[must_use]
+    pub fn row_size(&self) -> u64 {
+        self.rows.found.layout.row_size
+    }
+
+    /// Whether the file held just what it counts, when it was opened or refreshed.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.rows.found.health
+    }
+
+    /// What may be done to the values.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
     /// The bytes of the rows, as they lie in the file.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match &self.map {
-            Some(map) => map,
+            // SAFETY: the mapping is readable for its whole length, and lives as long as `self` does. What changes it is
+            // said at `map`.
+            Some(map) => unsafe { slice::from_raw_parts(map.as_ptr(), map.len()) },
             None => &[],
+        }
+    }
+
+    /// Where the bytes may be written to; `None` with [`Access::Read`]. Who writes there is to hold nothing that
+    /// [`bytes`](View::bytes) or [`values`](View::values) gave.
+    #[must_use]
+    pub fn as_mut_ptr(&self) -> Option<*mut u8> {
+        match &self.map {
+            _ if self.access == Access::Read => None,
+            Some(map) => Some(map.as_mut_ptr()),
+            None => Some(core::ptr::NonNull::dangling().as_ptr()),
         }
     }
 
@@ -102,38 +173,99 @@ impl View {
         element::cast(self.bytes())
     }
 
+    /// Reads the bytes of a range of rows from the file, not through the mapping: a file that was cut is an error here, never
+    /// a fault. With [`Access::Copy`] what was changed is in the mapping alone, and read there.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when there are fewer rows, or `buf` is not as long as they are; `Io` when reading fails.
+    pub fn read_into(&self, rows: Range<u64>, buf: &mut [u8]) -> Result<()> {
+        if self.access == Access::Copy {
+            return self.copy_into(rows, buf);
+        }
+        self.rows.read_into(&self.window, rows, buf)
+    }
+
+    fn copy_into(&self, rows: Range<u64>, buf: &mut [u8]) -> Result<()> {
+        let (offset, size) = self.rows.offset(&rows)?;
+        let start = usize::try_from(offset - self.rows.found.layout.data_start).unwrap_or(usize::MAX);
+        let mapped = self.bytes().get(start..).and_then(|bytes| bytes.get(..usize::try_from(size).ok()?));
+        match mapped {
+            Some(mapped) if mapped.len() == buf.len() => buf.copy_from_slice(mapped),
+            _ => return Err(self.rows.wrong_len(size, buf.len())),
+        }
+        Ok(())
+    }
+
     /// Looks for new rows, maps them, and says which they are. Slices that were handed out stay as they are.
     ///
     /// # Errors
     ///
-    /// As [`View::open`]; `Mismatch` when the file was overwritten by another, or is shorter. A file that was put in its
-    /// place by a rename is not seen: the file is followed, not its name.
+    /// As [`View::open`]; `Mismatch` when the file was overwritten by another, or is shorter, and with [`Access::Copy`],
+    /// whose changes would be lost. A file that was put in its place by a rename is not seen: the file is followed, not its
+    /// name.
     pub fn refresh(&mut self) -> Result<Range<u64>> {
-        let found = find_whole(&*self.file, self.max_header_size)?;
-        let was = self.len();
-        if found.spec != self.found.spec || found.rows < was || found.header.len != self.found.header.len {
-            return Err(error!(Mismatch, "the file was replaced or cut while it was mapped: open it again"));
+        if self.access == Access::Copy {
+            return Err(self.rows.named(error!(Mismatch, "a private copy does not grow with its file: open it again")));
         }
-        if found.rows > was {
-            self.map = map(&self.file, &found)?;
-            self.found = Arc::new(found);
+        let mut rows = self.rows.clone();
+        let new = rows.refresh(&self.window)?;
+        if !new.is_empty() {
+            self.map = map(&self.window, &rows, self.access).map_err(|error| rows.named(error))?;
         }
-        Ok(was..self.len())
+        self.rows = rows;
+        Ok(new)
+    }
+
+    /// Makes the values that were changed through the mapping survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when they could not be written.
+    pub fn flush(&self) -> Result<()> {
+        match &self.map {
+            Some(map) if self.access == Access::Write => {
+                map.flush().map_err(|why| self.rows.named(Error::io("cannot write what was changed", &why)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.rows
     }
 }
 
-fn map(file: &File, found: &Found) -> Result<Option<Arc<Mmap>>> {
-    let start = found.layout.data_start;
-    let size = found.layout.end(found.rows)? - start;
+/// The regular file at `path`, opened as `access` needs it.
+pub(crate) fn open_file(path: &Path, access: Access) -> Result<File> {
+    let place = Place::resolve(path)?;
+    let storage: Box<dyn Any> = place.folder.open(&place.name, access == Access::Write)?.ok_or_else(missing)?;
+    storage.downcast::<File>().map(|file| *file).map_err(|_| error!(Unsupported, "only files can be mapped"))
+}
+
+fn map(window: &Window, rows: &Rows, access: Access) -> Result<Option<Arc<MmapRaw>>> {
+    let layout = &rows.found.layout;
+    let size = layout.end(rows.len)? - layout.data_start;
     if size == 0 {
         return Ok(None);
     }
     let len =
         usize::try_from(size).map_err(|_| error!(OverLimit, "{size} bytes are too many to map on this machine"))?;
-    // SAFETY: the mapping is read-only and ends inside the file, which `find_whole` found long enough. It leaves the header
-    // out, whose count changes. Memory that another program changes is outside of what Rust can promise; what this crate
-    // promises is that it never changes a committed row in place, so that only foreign writers can, and `truncate`,
-    // `recover` and a move in place, whose docs say so.
-    let map = unsafe { MmapOptions::new().offset(start).len(len).map(file.as_std()) };
+    let mut options = MmapOptions::new();
+    options.offset(window.start + layout.data_start).len(len);
+    let file = window.file.as_std();
+    let map = match access {
+        Access::Read => options.map_raw_read_only(file),
+        Access::Write => options.map_raw(file),
+        // SAFETY: the mapping ends inside the file, which `Rows::find` found long enough, and leaves the header out, whose
+        // count changes. Memory that another program changes is outside of what Rust can promise; what this crate promises
+        // is that it never changes a committed row in place, so that only foreign writers can, and `truncate`, `recover` and
+        // a move in place, whose docs say so. The same holds for the two above, which `View::bytes` reads.
+        Access::Copy => unsafe { options.map_copy(file) }.map(MmapRaw::from),
+    };
     map.map(|map| Some(Arc::new(map))).map_err(|why| Error::io("cannot map it", &why))
 }

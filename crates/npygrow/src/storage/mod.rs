@@ -16,6 +16,8 @@ mod lock;
 mod owner;
 #[cfg(feature = "std")]
 mod sys;
+#[cfg(feature = "std")]
+mod window;
 #[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
 mod word;
 
@@ -34,6 +36,8 @@ pub use folder::{Folder, Temp};
 pub(crate) use lock::{Hold, Wait, acquire};
 #[cfg(feature = "std")]
 pub(crate) use owner::Owner;
+#[cfg(feature = "std")]
+pub(crate) use window::Window;
 
 use crate::error::{Result, error};
 use alloc::vec;

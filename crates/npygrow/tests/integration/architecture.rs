@@ -7,18 +7,17 @@ use std::path::Path;
 /// The modules of `src`, lowest first. A module may import those of the layers above its own line here; modules on one
 /// line never import each other.
 const LAYERS: &[&[&str]] = &[
-    &["error"],
+    &["error", "shuffle"],
     &["format", "storage"],
     &["element"],
     &["open"],
-    &["tail"],
+    &["rows", "tail"],
     &["grow"],
     &["options"],
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["background"],
-    &["repair"],
+    &["background", "batches", "bookmark", "repair"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.

@@ -1,0 +1,92 @@
+//! A view in a few words, to be opened again by another process.
+
+use crate::error::{Error, Result, error};
+use crate::storage::{Storage, Window};
+use crate::view::{Access, View, open_file};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Which rows of which file a [`View`] shows: small enough to be sent to every worker, all of which then see the same rows.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("pose.npy");
+/// let mut writer = npygrow::Appender::open(&path)?;
+/// writer.append(&[1.0f32, 2.0])?;
+/// let bookmark = npygrow::View::open(&path, npygrow::MAX_HEADER_SIZE)?.bookmark()?;
+/// writer.append(&[3.0f32])?;
+/// assert_eq!(bookmark.open()?.values::<f32>(), Some(&[1.0, 2.0][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bookmark {
+    /// Where the file is.
+    pub path: PathBuf,
+    /// Its number on its file system, which it keeps when it is renamed, and nobody else has while it exists.
+    pub file: Option<u64>,
+    /// When it was made, in nanoseconds since 1970, where the file system knows: numbers are given again.
+    pub made: Option<u64>,
+    /// Where the array begins in the file, and, where it is one of several, where it ends.
+    pub part: (u64, Option<u64>),
+    /// How many rows there are.
+    pub rows: u64,
+    /// What may be done to the values.
+    pub access: Access,
+    /// The longest header that is read.
+    pub max_header_size: u64,
+}
+
+impl View {
+    /// What another process needs to see the same rows.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` with [`Access::Copy`], whose changes nobody else can see; `Io` when the path cannot be made absolute.
+    pub fn bookmark(&self) -> Result<Bookmark> {
+        let rows = self.rows();
+        let describe = || {
+            if self.access() == Access::Copy {
+                return Err(error!(Mismatch, "a private copy cannot be sent to another process: send its values"));
+            }
+            let window = self.window();
+            let (file, made) = identity(window)?;
+            Ok(Bookmark {
+                path: std::path::absolute(self.path()).map_err(|why| Error::io("cannot tell where it is", &why))?,
+                file,
+                made,
+                part: (window.start, window.end),
+                rows: self.len(),
+                access: self.access(),
+                max_header_size: rows.max_header_size,
+            })
+        };
+        describe().map_err(|error| rows.named(error))
+    }
+}
+
+impl Bookmark {
+    /// The same rows of the same file.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when another file has the path by now, or fewer rows are left; as [`View::open`].
+    pub fn open(&self) -> Result<View> {
+        let open = || {
+            let file = open_file(&self.path, self.access)?;
+            let window = Window { file: file.into(), start: self.part.0, end: self.part.1 };
+            if identity(&window)? != (self.file, self.made) {
+                return Err(error!(Mismatch, "the file was replaced since its array was sent here: open it again"));
+            }
+            View::over(window, &self.path, self.access, self.max_header_size)?.first(self.rows)
+        };
+        open().map_err(|error: Error| error.at(self.path.display()))
+    }
+}
+
+/// Not the device: another host, or another boot, numbers devices as it likes.
+fn identity(window: &Window) -> Result<(Option<u64>, Option<u64>)> {
+    let made = window.file.as_std().metadata().and_then(|metadata| metadata.created()).ok();
+    let made = made.and_then(|made| made.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let made = made.and_then(|made| u64::try_from(made.as_nanos()).ok());
+    Ok((window.identity()?.map(|identity| identity.file), made))
+}
