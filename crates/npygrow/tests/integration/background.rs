@@ -1,7 +1,9 @@
 //! Appending without waiting. Nothing here measures time: a gate holds the disk until the test opens it.
 
+mod full;
+
 use crate::support::{Disk, NAME, fails, on_disk, ours, u32s, values};
-use npygrow::{Appender, Background, Durability, Error, ErrorKind, Limits, Options, Reader, Result};
+use npygrow::{Appender, Background, Durability, ErrorKind, Limits, Options, Reader, Result};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -114,56 +116,6 @@ fn a_buffer_gathers_until_it_is_full_or_the_delay_is_over() {
         until(|| rows.committed() == u64::from(value) + 2);
     }
     assert_eq!(disk.values(), [7, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
-}
-
-#[test]
-fn a_full_queue_makes_appends_wait_and_holds_no_more_than_it_may() {
-    let disk = disk();
-    let rows = start(&disk, u32s(), queue(16));
-    let gate = Gate::at(&disk, Call::Write);
-    rows.append(&[1_u32, 2, 3]).unwrap();
-    gate.reached();
-    assert_eq!(rows.try_append_rows(2, &[0; 8]).unwrap(), None);
-    assert_eq!(rows.try_append_rows(1, &4_u32.to_le_bytes()).unwrap(), Some(5..6));
-    assert_eq!(rows.try_append_rows(1, &[0; 4]).unwrap(), None);
-    thread::scope(|scope| {
-        let waiting: Vec<_> = (0..8_u32)
-            .map(|who| {
-                scope.spawn({
-                    let rows = &rows;
-                    move || rows.append(&[who, who])
-                })
-            })
-            .collect();
-        thread::sleep(Duration::from_millis(30));
-        assert!(waiting.iter().all(|thread| !thread.is_finished()));
-        assert_eq!((rows.len(), rows.committed()), (6, 2));
-        gate.open();
-        for (who, thread) in (0..).zip(waiting) {
-            let numbers = thread.join().unwrap().unwrap();
-            rows.commit().unwrap();
-            assert_eq!(disk.values()[numbers.start as usize..numbers.end as usize], [who, who]);
-        }
-    });
-    assert_eq!(disk.values().len(), 2 + 4 + 16);
-}
-
-#[test]
-fn what_is_larger_than_the_queue_goes_in_whole_after_what_waits() {
-    let disk = disk();
-    let rows = start(&disk, u32s().buffering(100), queue(16));
-    rows.append(&[1_u32]).unwrap();
-    assert_eq!(rows.try_append_rows(5, &[0; 20]).unwrap(), None);
-    let _ = disk.faults.take_calls();
-    assert_eq!(rows.append(&[2_u32, 3, 4, 5, 6]).unwrap(), 3..8);
-    assert_eq!((rows.committed(), commits(&disk)), (8, 2));
-    disk.faults.arm(Some(Call::Write), 0, Fault::FailsTorn(ENOSPC));
-    fails(
-        rows.append(&[0_u32; 5]),
-        "Io: a fault was put here: No space left on device (os error 28); nothing was appended, the file is as before",
-    );
-    assert_eq!((rows.append(&[9_u32]).unwrap(), rows.commit().unwrap()), (8..9, 2..9));
-    assert_eq!(disk.values(), [7, 8, 1, 2, 3, 4, 5, 6, 9]);
 }
 
 #[test]
@@ -391,47 +343,6 @@ fn a_sync_holds_up_no_append() {
         sync.join().unwrap().unwrap();
     });
     assert_eq!(rows.commit().unwrap(), 2..3);
-}
-
-#[test]
-fn a_wait_can_be_ended() {
-    let disk = disk();
-    let asked = u32s().on_wait(|| Err(Error::new(ErrorKind::Io, "enough")));
-    let rows = start(&disk, asked, queue(4));
-    let gate = Gate::at(&disk, Call::Write);
-    rows.append(&[1_u32]).unwrap();
-    gate.reached();
-    fails(rows.append(&[2_u32]), "Io: enough");
-    fails(rows.commit(), "Io: enough");
-    fails(rows.close(), "Io: enough");
-    assert_eq!((rows.len(), rows.is_closed()), (3, false));
-    gate.open();
-    until(|| rows.committed() == 3);
-    rows.append(&[3_u32]).unwrap();
-    until(|| rows.committed() == 4);
-    drop(rows);
-    assert_eq!(disk.values(), [7, 8, 1, 3]);
-}
-
-#[test]
-fn closing_refuses_who_waits_and_publishes_what_was_taken() {
-    let disk = disk();
-    let rows = start(&disk, u32s(), queue(4));
-    let gate = Gate::at(&disk, Call::Write);
-    rows.append(&[1_u32]).unwrap();
-    gate.reached();
-    thread::scope(|scope| {
-        let waits = scope.spawn(|| rows.append(&[2_u32]));
-        let closes = [(); 3].map(|()| scope.spawn(|| rows.close()));
-        let told = waits.join().unwrap().unwrap_err();
-        assert!(told.detail().starts_with("the appender is closed"), "{told}");
-        gate.open();
-        for close in closes {
-            close.join().unwrap().unwrap();
-        }
-    });
-    assert_eq!(disk.values(), [7, 8, 1]);
-    disk.open(u32s()).unwrap();
 }
 
 #[test]
