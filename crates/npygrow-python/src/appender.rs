@@ -166,7 +166,7 @@ impl Appender {
 
     /// Appends rows: an array, or what makes one, with as many of them as its growth axis is long.
     ///
-    /// Readers see them when it returns, or with `buffering` later. Nothing is written unless all of it fits the file; an
+    /// Readers see them when it returns, or with `buffering` and in the background later. Nothing is written unless all of it fits the file; an
     /// append that fails leaves the file as it was.
     ///
     /// Parameters
@@ -233,7 +233,7 @@ impl Appender {
     /// Returns
     /// -------
     /// range
-    ///     The numbers of the rows it published.
+    ///     The numbers of the rows it published; in the background, of those published since the last commit.
     fn commit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyRange>> {
         range(py, self.call(py, npygrow::Appender::commit, Background::commit)?)
     }

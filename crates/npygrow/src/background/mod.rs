@@ -264,7 +264,8 @@ impl Background {
         self.shared.at_work(true, |appender| appender.truncate(rows))
     }
 
-    /// Publishes all that was appended and runs `verb` on the appender itself; other calls wait until it is done.
+    /// Publishes all that was appended and runs `verb` on the appender itself; other calls wait until it is done, those that
+    /// `verb` makes for ever.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
