@@ -17,11 +17,13 @@ from ._native import (
     Appender,
     Array,
     Batches,
+    Sequence,
     ensure_appendable,
     inspect,
     is_appendable,
     needs_recovery,
     open,
+    open_sequence,
     recover,
 )
 from ._verbs import append, save
@@ -35,7 +37,7 @@ from .errors import (
     NotAppendableError,
     NpyError,
 )
-from .reports import Dropped, Recovery, Report
+from .reports import Dropped, Recovery, Report, Torn
 
 __all__ = [
     "Appender",
@@ -52,12 +54,15 @@ __all__ = [
     "NpyError",
     "Recovery",
     "Report",
+    "Sequence",
+    "Torn",
     "append",
     "ensure_appendable",
     "inspect",
     "is_appendable",
     "needs_recovery",
     "open",
+    "open_sequence",
     "recover",
     "save",
 ]

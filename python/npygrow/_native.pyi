@@ -1,24 +1,28 @@
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from collections.abc import Sequence as _Sequence
 from types import TracebackType
-from typing import Any, Literal, SupportsIndex, final
+from typing import Any, Literal, SupportsIndex, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .reports import Dropped, Recovery, Report
+from .reports import Dropped, Recovery, Report, Torn
 
 __all__ = [
     "_reopen",
+    "_reopen_sequence",
     "Appender",
     "Array",
     "Batches",
+    "Sequence",
     "ensure_appendable",
     "inspect",
     "is_appendable",
     "main",
     "needs_recovery",
     "open",
+    "open_sequence",
     "recover",
 ]
 
@@ -32,7 +36,7 @@ class Appender:
         *,
         mode: Literal["a", "w", "x"] = "a",
         dtype: DTypeLike | None = None,
-        row_shape: SupportsIndex | Sequence[SupportsIndex] | None = None,
+        row_shape: SupportsIndex | _Sequence[SupportsIndex] | None = None,
         order: Literal["C", "F"] | None = None,
         durability: Literal["process", "ordered", "power"] = "process",
         buffering: int = 0,
@@ -116,6 +120,29 @@ class Batches:
     def __iter__(self) -> Batches: ...
     def __next__(self) -> NDArray[Any]: ...
 
+@final
+class Sequence:
+    def refresh(self) -> range: ...
+    def close(self) -> None: ...
+    @property
+    def torn(self) -> Torn | None: ...
+    @property
+    def mode(self) -> Literal["r", "r+", "c"]: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Array]: ...
+    def __reversed__(self) -> Iterator[Array]: ...
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> Array: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> list[Array]: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    def __enter__(self) -> Sequence: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
 def open(path: _Path, mode: Literal["r", "r+", "c"] = "r", *, max_header_size: int = 10_000) -> Array: ...
 def _reopen(
     path: _Path,
@@ -126,6 +153,23 @@ def _reopen(
     mode: Literal["r", "r+", "c"],
     max_header_size: int,
 ) -> Array: ...
+def open_sequence(
+    path: _Path,
+    mode: Literal["r", "r+", "c"] = "r",
+    *,
+    on_torn: Literal["warn", "error", "skip"] = "warn",
+    max_header_size: int = 10_000,
+) -> Sequence: ...
+def _reopen_sequence(
+    path: _Path,
+    file: int | None,
+    made: int | None,
+    part: tuple[int, int | None],
+    rows: int,
+    mode: Literal["r", "r+", "c"],
+    max_header_size: int,
+    on_torn: Literal["warn", "error", "skip"],
+) -> Sequence: ...
 def inspect(path: _Path, *, max_header_size: int = 10_000) -> Report: ...
 def recover(
     filename: _Path,
@@ -143,4 +187,4 @@ def ensure_appendable(
 ) -> bool: ...
 def is_appendable(filename: _Path, *, max_header_size: int = 10_000) -> bool: ...
 def needs_recovery(filename: _Path, *, max_header_size: int = 10_000) -> bool: ...
-def main(argv: Sequence[str]) -> int: ...
+def main(argv: _Sequence[str]) -> int: ...

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Dropped", "Recovery", "Report"]
+__all__ = ["Dropped", "Recovery", "Report", "Torn"]
 
 
 class _Table:
@@ -142,3 +142,25 @@ class Dropped:
 
     def __str__(self) -> str:
         return f"{self.rows:,} rows ({self.bytes:,} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class Torn(_Table):
+    """Where the arrays of a `Sequence` end before the file does.
+
+    Attributes
+    ----------
+    index : int
+        How many whole arrays come before it.
+    offset : int
+        Where it begins in the file.
+    bytes : int
+        The bytes from there on.
+    text : str
+        What is wrong.
+    """
+
+    index: int
+    offset: int
+    bytes: int
+    text: str

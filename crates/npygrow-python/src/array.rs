@@ -58,8 +58,8 @@ pub(crate) fn open(py: Python<'_>, path: FsPath, mode: &str, max_header_size: u6
     Array::of(py, py.detach(|| View::open_with(&path.0, access, max_header_size)).map_err(raise)?)
 }
 
-/// The words of `open`'s parameter `mode`.
-const MODES: [(&str, Access); 3] = [("r", Access::Read), ("r+", Access::Write), ("c", Access::Copy)];
+/// The words of `open`'s parameter `mode`, and of `open_sequence`'s.
+pub(crate) const MODES: [(&str, Access); 3] = [("r", Access::Read), ("r+", Access::Write), ("c", Access::Copy)];
 
 /// What a pickle of an `Array` calls: the same rows of the same file, or an error.
 #[pyfunction]
@@ -350,7 +350,7 @@ impl Array {
     }
 }
 
-fn mode_name(access: Access) -> &'static str {
+pub(crate) fn mode_name(access: Access) -> &'static str {
     MODES.iter().find(|(_, of)| *of == access).map_or("", |(name, _)| name)
 }
 

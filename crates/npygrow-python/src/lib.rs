@@ -11,6 +11,7 @@ mod dtype;
 mod errors;
 mod functions;
 mod guard;
+mod sequence;
 mod state;
 mod writer;
 
@@ -24,4 +25,12 @@ mod _native {
     use crate::batches::Batches;
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
+    #[pymodule_export]
+    use crate::sequence::{_reopen_sequence, Sequence, open_sequence};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        pyo3::types::PySequence::register::<Sequence>(module.py())
+    }
 }

@@ -24,6 +24,7 @@
 //! | append without waiting for the disk | [`Background`] |
 //! | read row ranges | [`Reader`] |
 //! | map a file | [`View`] |
+//! | map a file of several arrays | [`Sequence`] |
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
@@ -43,6 +44,7 @@ mod element;
 mod grow;
 mod open;
 mod options;
+mod parts;
 mod rows;
 mod tail;
 
@@ -64,6 +66,8 @@ mod inspect;
 #[cfg(feature = "std")]
 mod repair;
 #[cfg(feature = "std")]
+mod sequence;
+#[cfg(feature = "std")]
 mod shuffle;
 #[cfg(feature = "std")]
 mod view;
@@ -75,6 +79,7 @@ pub use format::{Dtype, Field, Header, MAX_HEADER_SIZE, MAX_ROWS, Order};
 pub use grow::Durability;
 pub use open::Health;
 pub use options::{Mode, Options};
+pub use parts::{Part, Parts, Torn};
 pub use read::Reader;
 pub use tail::{Dropped, OnTail};
 
@@ -95,6 +100,8 @@ pub use repair::{
     RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, ensure_appendable_with, recover,
     recover_in,
 };
+#[cfg(feature = "std")]
+pub use sequence::Sequence;
 #[cfg(feature = "std")]
 pub use view::{Access, View};
 

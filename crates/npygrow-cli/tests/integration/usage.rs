@@ -53,6 +53,9 @@ Examples:
 A tail is what follows the last row that the header counts. While a program
 appends there can be one for a moment: nothing is wrong then.
 
+A sequence is a file of several arrays; the first 20 of them are listed, with
+--json the first 1,000.
+
 Exit status: 0 done, 1 a file needs mending (--check), 2 one cannot be read.
 ";
 

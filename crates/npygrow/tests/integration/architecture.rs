@@ -11,13 +11,14 @@ const LAYERS: &[&[&str]] = &[
     &["format", "storage"],
     &["element"],
     &["open"],
-    &["rows", "tail"],
+    &["parts", "rows", "tail"],
     &["grow"],
     &["options"],
     &["inplace"],
     &["create"],
     &["append", "inspect", "read", "view"],
     &["background", "batches", "bookmark", "repair"],
+    &["sequence"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.

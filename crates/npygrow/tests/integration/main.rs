@@ -22,5 +22,6 @@ mod powercut;
 mod reading;
 mod recover;
 mod room;
+mod sequence;
 mod threads;
 mod turns;
