@@ -46,6 +46,9 @@ class Appender:
         casting: Literal["checked", "exact"] = "checked",
         lock_timeout: float | None = None,
         max_header_size: int = 10_000,
+        background: bool = False,
+        max_delay: float | None = None,
+        max_queue: int | None = None,
     ) -> Appender: ...
     def append(self, rows: ArrayLike, /) -> range | None: ...
     def append_from(

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use std::path::PathBuf;
 
-use crate::appender::{DURABILITIES, timeout};
+use crate::arguments::{DURABILITIES, time};
 use crate::dtype::{FsPath, word};
 use crate::state::Interrupt;
 
@@ -106,7 +106,7 @@ pub(crate) fn concat<'py>(
         options = options.axis(axis);
     }
     if let Some(seconds) = lock_timeout {
-        options = options.lock_timeout(timeout(seconds)?);
+        options = options.lock_timeout(time("lock_timeout", seconds)?);
     }
     let mut tell = |done: u64, total: u64| {
         interrupt.call(|py| progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (done, total)).map(drop)))

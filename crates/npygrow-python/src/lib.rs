@@ -2,8 +2,10 @@
 //! `npygrow`; what Python's own objects need beyond that is in the package beside this module.
 
 mod appender;
+mod arguments;
 mod array;
 mod batches;
+mod checked;
 mod concat;
 mod convert;
 mod dtype;
@@ -14,6 +16,7 @@ mod guard;
 mod import;
 mod sequence;
 mod state;
+mod writer;
 
 #[pyo3::pymodule]
 mod _native {

@@ -159,6 +159,11 @@ impl Growing {
         self.storage.into_inner()
     }
 
+    /// The most rows that the header can count.
+    pub(crate) fn max_rows(&self) -> u64 {
+        self.at.count.max_rows().min(MAX_ROWS)
+    }
+
     /// The count after `more` rows, if the header can hold it.
     pub(crate) fn rows_after(&self, more: u64) -> Result<u64> {
         let rows = self.at.rows.checked_add(more).filter(|&rows| rows <= MAX_ROWS);

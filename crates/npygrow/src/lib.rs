@@ -21,6 +21,7 @@
 //! | to | use |
 //! |---|---|
 //! | append | [`Appender`] |
+//! | append without waiting for the disk | [`Background`] |
 //! | read row ranges | [`Reader`] |
 //! | map a file | [`View`] |
 //! | map a file of several arrays | [`Sequence`] |
@@ -52,6 +53,8 @@ mod transfer;
 mod append;
 mod read;
 
+#[cfg(feature = "std")]
+mod background;
 #[cfg(feature = "std")]
 mod batches;
 #[cfg(feature = "std")]
@@ -90,6 +93,8 @@ pub use tail::{Dropped, OnTail};
 
 #[cfg(feature = "std")]
 pub use append::save;
+#[cfg(feature = "std")]
+pub use background::{Background, Limits};
 #[cfg(feature = "std")]
 pub use batches::{Batches, Block};
 #[cfg(feature = "std")]

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["joining"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["batches", "bookmark", "concat", "repair"],
+    &["background", "batches", "bookmark", "concat", "repair"],
     &["sequence"],
 ];
 

@@ -8,6 +8,7 @@ mod support;
 mod adopt;
 mod append;
 mod architecture;
+mod background;
 mod concat;
 mod consume;
 mod create;

@@ -3,7 +3,9 @@
 use super::judge::{Promise, ROW, Row, Run, State, bytes_of};
 use crate::support::{NAME, foreign};
 use npygrow::storage::{Folder, Memory};
-use npygrow::{Appender, ConcatOptions, Mode, OnExists, OnTail, RecoverOptions, Room, Tail, concat_in};
+use npygrow::{
+    Appender, Background, ConcatOptions, Limits, Mode, OnExists, OnTail, RecoverOptions, Room, Tail, concat_in,
+};
 use npygrow_testkit::powercut::Random;
 
 pub(crate) struct Scenario {
@@ -116,6 +118,7 @@ fn appends() -> Vec<Scenario> {
             run.append(&mut appender, 3, Promise::Counted);
         }),
         on("buffer", ours(&old(3)), 3, buffer),
+        on("append in the background", ours(&old(3)), 3, in_the_background),
         on("take turns", ours(&old(3)), 3, |run| {
             let mut appenders = [0, 1].map(|_| run.open(run.options().turns(true)));
             for round in 0..6 {
@@ -152,6 +155,24 @@ fn buffer(run: &mut Run) {
     run.sync(&mut appender);
     run.append(&mut appender, 13, Promise::Nothing);
     run.close(appender);
+}
+
+/// One thread writes while the next rows come: of what was not committed any beginning may be there.
+fn in_the_background(run: &mut Run) {
+    let rows = Background::start(run.open(run.options()), Limits::default()).unwrap();
+    for round in 0..5 {
+        for count in [1, 40, 3] {
+            let fresh = run.fresh(count);
+            run.rows.extend(bytes_of(&fresh));
+            run.rows_step(Promise::Nothing, || rows.append(&fresh));
+        }
+        if round == 2 {
+            run.rows_step(Promise::Durable, || rows.sync());
+        } else {
+            run.rows_step(Promise::Counted, || rows.commit());
+        }
+    }
+    run.rows_step(Promise::Counted, || rows.close());
 }
 
 fn new_files() -> Vec<Scenario> {
