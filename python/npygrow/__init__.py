@@ -18,6 +18,7 @@ from ._native import (
     Array,
     Batches,
     Sequence,
+    concat,
     ensure_appendable,
     inspect,
     is_appendable,
@@ -37,7 +38,7 @@ from .errors import (
     NotAppendableError,
     NpyError,
 )
-from .reports import Dropped, Recovery, Report, Torn
+from .reports import Dropped, Joined, Recovery, Report, Torn
 
 __all__ = [
     "Appender",
@@ -45,6 +46,7 @@ __all__ = [
     "Batches",
     "Dropped",
     "FormatError",
+    "Joined",
     "LatchedError",
     "LockedError",
     "MismatchError",
@@ -58,6 +60,7 @@ __all__ = [
     "Torn",
     "append",
     "append_from",
+    "concat",
     "ensure_appendable",
     "inspect",
     "is_appendable",

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as _Sequence
 from types import TracebackType
 from typing import Any, Literal, SupportsIndex, final, overload
@@ -7,7 +7,7 @@ from typing import Any, Literal, SupportsIndex, final, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .reports import Dropped, Recovery, Report, Torn
+from .reports import Dropped, Joined, Recovery, Report, Torn
 
 __all__ = [
     "_reopen",
@@ -16,6 +16,7 @@ __all__ = [
     "Array",
     "Batches",
     "Sequence",
+    "concat",
     "ensure_appendable",
     "inspect",
     "is_appendable",
@@ -45,6 +46,9 @@ class Appender:
         casting: Literal["checked", "exact"] = "checked",
         lock_timeout: float | None = None,
         max_header_size: int = 10_000,
+        background: bool = False,
+        max_delay: float | None = None,
+        max_queue: int | None = None,
     ) -> Appender: ...
     def append(self, rows: ArrayLike, /) -> range | None: ...
     def append_from(
@@ -188,6 +192,18 @@ def ensure_appendable(
     layout: Literal["auto", "compact", "fast"] = "auto",
     max_header_size: int = 10_000,
 ) -> bool: ...
+def concat(
+    inputs: Iterable[_Path],
+    output: _Path,
+    *,
+    on_exists: Literal["error", "append", "replace"] = "error",
+    consume: bool = False,
+    axis: int | None = None,
+    durability: Literal["process", "ordered", "power"] = "process",
+    progress: Callable[[int, int], object] | None = None,
+    lock_timeout: float | None = None,
+    max_header_size: int = 10_000,
+) -> Joined: ...
 def is_appendable(filename: _Path, *, max_header_size: int = 10_000) -> bool: ...
 def needs_recovery(filename: _Path, *, max_header_size: int = 10_000) -> bool: ...
 def main(argv: _Sequence[str]) -> int: ...

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Dropped", "Recovery", "Report", "Torn"]
+__all__ = ["Dropped", "Joined", "Recovery", "Report", "Torn"]
 
 
 class _Table:
@@ -44,6 +44,8 @@ def _text(name: str, value: Any) -> str:
             return f"{value:,}" + (", unverified" if name == "from_tail" and value else "")
         case tuple() if name == "notes":
             return "; ".join(value)
+        case tuple() if name == "tails":
+            return "; ".join(f"{bytes:,} bytes of {path} left out" for path, bytes in value)
     return str(value)
 
 
@@ -128,6 +130,37 @@ class Recovery(_Table):
     lost: int
     cut: int
     filled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(_Table):
+    """What `concat` did.
+
+    Attributes
+    ----------
+    path : str
+    shape : tuple of int
+        The output's shape now.
+    rows, rows_before : int
+        Its rows now, and before.
+    inputs : int
+        How many inputs were joined by this call.
+    inputs_before : int
+        How many were in the output already, for an earlier call that consumes them was interrupted.
+    shared : int
+        Bytes whose blocks the output shares with an input.
+    tails : tuple of (str, int)
+        The inputs with bytes after their last row, and how many: they were left out.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    rows: int
+    rows_before: int
+    inputs: int
+    inputs_before: int
+    shared: int
+    tails: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

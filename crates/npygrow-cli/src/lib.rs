@@ -8,6 +8,7 @@
 
 mod append;
 mod bar;
+mod concat;
 mod ensure_appendable;
 mod follow;
 mod head;
@@ -44,6 +45,7 @@ Examples:
   npy append all.npy day*.npy      rows of other files
   npy import all.npy old.h5:/run1  rows of CSV, HDF5 or Zarr
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
+  npy concat all.npy 'part-*.npy'  one file of many
   npy recover pose.npy             after a crash or a cut download
 
 Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.";
@@ -66,6 +68,7 @@ enum Verb {
     Follow(follow::Follow),
     Append(append::Append),
     Import(import::Import),
+    Concat(concat::Concat),
     EnsureAppendable(ensure_appendable::EnsureAppendable),
     Truncate(truncate::Truncate),
     Recover(recover::Recover),
@@ -146,6 +149,7 @@ fn dispatch(
             Verb::Info(info) => info.run(&mut Forgiving(out), err),
             Verb::Append(append) => append.run(&mut Forgiving(out), err, is_watched),
             Verb::Import(import) => import.run(&mut Forgiving(out), err, is_watched, importer),
+            Verb::Concat(concat) => concat.run(&mut Forgiving(out), err, is_watched),
             Verb::EnsureAppendable(ensure_appendable) => ensure_appendable.run(&mut Forgiving(out), err, is_watched),
             Verb::Truncate(truncate) => truncate.run(&mut Forgiving(out), err),
             Verb::Recover(recover) => recover.run(&mut Forgiving(out), err),

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
 
-use crate::appender::{DURABILITIES, MODES, ON_TAIL};
+use crate::arguments::{DURABILITIES, MODES, ON_TAIL};
 
 /// Does a job of `npy import`; `progress` is told of the bytes done and those in all.
 pub(crate) fn import(job: &Job<'_>, progress: &mut dyn FnMut(u64, u64)) -> Imported {

@@ -2,8 +2,11 @@
 //! `npygrow`; what Python's own objects need beyond that is in the package beside this module.
 
 mod appender;
+mod arguments;
 mod array;
 mod batches;
+mod checked;
+mod concat;
 mod convert;
 mod dtype;
 mod errors;
@@ -14,6 +17,7 @@ mod guard;
 mod import;
 mod sequence;
 mod state;
+mod writer;
 
 #[pyo3::pymodule]
 mod _native {
@@ -23,6 +27,8 @@ mod _native {
     use crate::array::{_reopen, Array, open};
     #[pymodule_export]
     use crate::batches::Batches;
+    #[pymodule_export]
+    use crate::concat::concat;
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
     #[pymodule_export]

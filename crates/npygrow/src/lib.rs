@@ -21,12 +21,14 @@
 //! | to | use |
 //! |---|---|
 //! | append | [`Appender`] |
+//! | append without waiting for the disk | [`Background`] |
 //! | read row ranges | [`Reader`] |
 //! | map a file | [`View`] |
 //! | map a file of several arrays | [`Sequence`] |
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
+//! | join files | [`concat`] |
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -46,14 +48,19 @@ mod options;
 mod parts;
 mod rows;
 mod tail;
+mod transfer;
 
 mod append;
 mod read;
 
 #[cfg(feature = "std")]
+mod background;
+#[cfg(feature = "std")]
 mod batches;
 #[cfg(feature = "std")]
 mod bookmark;
+#[cfg(feature = "std")]
+mod concat;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
@@ -64,6 +71,8 @@ mod gather;
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;
+#[cfg(feature = "std")]
+mod joining;
 #[cfg(feature = "std")]
 mod repair;
 #[cfg(feature = "std")]
@@ -87,9 +96,13 @@ pub use tail::{Dropped, OnTail};
 #[cfg(feature = "std")]
 pub use append::save;
 #[cfg(feature = "std")]
+pub use background::{Background, Limits};
+#[cfg(feature = "std")]
 pub use batches::{Batches, Block};
 #[cfg(feature = "std")]
 pub use bookmark::Bookmark;
+#[cfg(feature = "std")]
+pub use concat::{ConcatOptions, Joined, OnExists, concat, concat_in, concat_with};
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]

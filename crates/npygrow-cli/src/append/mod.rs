@@ -102,7 +102,7 @@ pub(crate) struct Writing {
     pub(crate) mode: Mode,
 }
 
-fn durability(name: String) -> Durability {
+pub(crate) fn durability(name: String) -> Durability {
     match &*name {
         "ordered" => Durability::Ordered,
         "power" => Durability::Power,

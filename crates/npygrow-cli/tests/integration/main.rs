@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod append;
+mod concat;
 mod ensure_appendable;
 mod guide;
 mod import;

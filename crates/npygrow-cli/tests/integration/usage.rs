@@ -16,6 +16,7 @@ Commands:
   follow             Print rows as they are appended
   append             Append rows from .npy files, standard input or CSV
   import             Append rows from CSV, HDF5 or Zarr
+  concat             Join .npy files into one that can grow
   ensure-appendable  Make room in headers, so that rows can be appended
   truncate           Cut a file to its first rows
   recover            Mend files after a crash or a cut download
@@ -32,6 +33,7 @@ Examples:
   npy append all.npy day*.npy      rows of other files
   npy import all.npy old.h5:/run1  rows of CSV, HDF5 or Zarr
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
+  npy concat all.npy 'part-*.npy'  one file of many
   npy recover pose.npy             after a crash or a cut download
 
 Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.

@@ -9,15 +9,16 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     &["error", "shuffle"],
     &["format", "storage"],
-    &["element", "gather"],
+    &["element", "gather", "transfer"],
     &["open"],
     &["parts", "rows", "tail"],
     &["grow"],
     &["options"],
     &["inplace"],
+    &["joining"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["batches", "bookmark", "follow", "repair"],
+    &["background", "batches", "bookmark", "concat", "follow", "repair"],
     &["sequence"],
 ];
 
