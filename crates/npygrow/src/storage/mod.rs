@@ -6,6 +6,8 @@ mod memory;
 
 #[cfg(feature = "std")]
 mod directory;
+#[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
+mod fault;
 #[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
@@ -39,7 +41,7 @@ pub(crate) use lock::{Hold, Wait, acquire};
 #[cfg(feature = "std")]
 pub(crate) use owner::Owner;
 #[cfg(feature = "std")]
-pub(crate) use sys::{READS_AHEAD, read_cached, read_soon};
+pub(crate) use sys::{Mapped, READS_AHEAD, read_cached, read_soon};
 #[cfg(feature = "std")]
 pub(crate) use watch::Watch;
 #[cfg(feature = "std")]
