@@ -23,6 +23,7 @@ impl Word {
 /// A part of a shared mapping, and where it lies in its file. Here nothing is known of faults: a file that is cut during a
 /// copy is one.
 #[derive(Clone, Copy)]
+#[expect(dead_code, reason = "made as on the platform that needs them")]
 pub(crate) struct Mapped<'a> {
     pub(crate) file: &'a fs::File,
     pub(crate) bytes: &'a [u8],
