@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import re
+import statistics
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +25,7 @@ class Results:
     memory: dict | None = None
     small: tuple | None = None
     chunks: list[Line] = field(default_factory=list)
+    gather: list = field(default_factory=list)
 
 
 # --- Where it was measured -----------------------------------------------------------------------------------------
@@ -112,6 +114,24 @@ def memory_table(found):
     rows = [("", *found)]
     rows += [(name, *(f"{cases[name] / 2**20:.1f}" for cases in found.values())) for name in names]
     return f"### Memory over an input of 128 MiB of file bytes, in MiB\n\n{markdown(rows)}\n"
+
+
+def gather_table(works):
+    """A row for each kind of request: npygrow's time, and its ratio to each of the others."""
+    rows = [("request", "npygrow", "read", "against", "time", "ratio", "95 % interval", "asked")]
+    for work in works:
+        own = duration(statistics.median(work.times["npygrow"]))
+        for name in work.times:
+            if name == "npygrow":
+                continue
+            ratio, low, high = work.ratio(name)
+            asked = work.bar if work.bar and (name == "np.memmap") == ("preadv" not in " ".join(work.times)) else None
+            verdict = "" if asked is None else f"{asked:.2f}: {'missed' if low > asked else 'met'}"
+            read = f"{work.read['npygrow'] / 2**20:.0f} MiB" if work.read else ""
+            interval = f"{ratio_text(low)} to {ratio_text(high)}"
+            theirs = duration(statistics.median(work.times[name]))
+            rows.append((work.name, own, read, name, theirs, ratio_text(ratio), interval, verdict))
+    return f"### Random rows\n\n{markdown(rows)}\n"
 
 
 def chunks_table(lines):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import peers
 import report
-from lines import append, chunks, memory, room, small, turns
+from lines import append, chunks, concat, gather, memory, room, small, turns
 from measure import QUICK_ROUNDS, ROUNDS, note
 
 
@@ -52,15 +52,19 @@ def main():
             note(f"{time.monotonic() - began:4.0f} s  the small append, step by step")
             results.small = small.measured(folder, max(options.rounds, ROUNDS))
             print(report.small_table(*results.small), flush=True)
+        if options.wants("gather"):
+            note(f"{time.monotonic() - began:4.0f} s  random rows")
+            results.gather = list(gather.measured(folder, options.rounds, options.quick))
+            print(report.gather_table(results.gather), flush=True)
     note(f"{time.monotonic() - began:4.0f} s  done")
     if options.write:
         report.write(results, __doc__.split("\n\n")[1])
 
 
 def all_lines(options):
-    for module in (append, room, turns):
+    for module in (append, room, concat, turns):
         for line in module.lines():
-            slow = line.key == "room" or line.key.endswith("-16MiB") and line.key != "append-16MiB"
+            slow = line.key in ("room", "concat") or line.key.endswith("-16MiB") and line.key != "append-16MiB"
             if options.wants(line.key) and not (options.quick and slow):
                 yield line
 
@@ -68,7 +72,7 @@ def all_lines(options):
 def parsed():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dir", type=Path, default=Path.cwd(), help="where the files go (default: here)")
-    parser.add_argument("--only", default="", help="the lines whose key has this in it: append, 512B, room, memory, small")
+    parser.add_argument("--only", default="", help="the lines whose key has this in it: append, 512B, room, memory, small, gather")
     parser.add_argument("--rounds", type=int, help=f"rounds of each line (default: {ROUNDS}; {QUICK_ROUNDS} with --quick)")
     parser.add_argument("--quick", action="store_true", help="a look in 2 minutes: few rounds; no large layouts, room, chunks, memory")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md, its plots, and the table in docs/design.md")

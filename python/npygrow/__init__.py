@@ -17,14 +17,17 @@ from ._native import (
     Appender,
     Array,
     Batches,
+    Sequence,
+    concat,
     ensure_appendable,
     inspect,
     is_appendable,
     needs_recovery,
     open,
+    open_sequence,
     recover,
 )
-from ._verbs import append, save
+from ._verbs import append, append_from, save
 from .compat import NpyAppendArray
 from .errors import (
     FormatError,
@@ -35,7 +38,7 @@ from .errors import (
     NotAppendableError,
     NpyError,
 )
-from .reports import Dropped, Recovery, Report
+from .reports import Dropped, Joined, Recovery, Report, Torn
 
 __all__ = [
     "Appender",
@@ -43,6 +46,7 @@ __all__ = [
     "Batches",
     "Dropped",
     "FormatError",
+    "Joined",
     "LatchedError",
     "LockedError",
     "MismatchError",
@@ -52,12 +56,17 @@ __all__ = [
     "NpyError",
     "Recovery",
     "Report",
+    "Sequence",
+    "Torn",
     "append",
+    "append_from",
+    "concat",
     "ensure_appendable",
     "inspect",
     "is_appendable",
     "needs_recovery",
     "open",
+    "open_sequence",
     "recover",
     "save",
 ]

@@ -1,24 +1,29 @@
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence as _Sequence
 from types import TracebackType
-from typing import Any, Literal, SupportsIndex, final
+from typing import Any, Literal, SupportsIndex, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .reports import Dropped, Recovery, Report
+from .reports import Dropped, Joined, Recovery, Report, Torn
 
 __all__ = [
     "_reopen",
+    "_reopen_sequence",
     "Appender",
     "Array",
     "Batches",
+    "Sequence",
+    "concat",
     "ensure_appendable",
     "inspect",
     "is_appendable",
     "main",
     "needs_recovery",
     "open",
+    "open_sequence",
     "recover",
 ]
 
@@ -32,7 +37,7 @@ class Appender:
         *,
         mode: Literal["a", "w", "x"] = "a",
         dtype: DTypeLike | None = None,
-        row_shape: SupportsIndex | Sequence[SupportsIndex] | None = None,
+        row_shape: SupportsIndex | _Sequence[SupportsIndex] | None = None,
         order: Literal["C", "F"] | None = None,
         durability: Literal["process", "ordered", "power"] = "process",
         buffering: int = 0,
@@ -41,8 +46,14 @@ class Appender:
         casting: Literal["checked", "exact"] = "checked",
         lock_timeout: float | None = None,
         max_header_size: int = 10_000,
+        background: bool = False,
+        max_delay: float | None = None,
+        max_queue: int | None = None,
     ) -> Appender: ...
     def append(self, rows: ArrayLike, /) -> range | None: ...
+    def append_from(
+        self, source: Any, *, start: int = 0, progress: Callable[[int, int | None], object] | None = None
+    ) -> range | None: ...
     def commit(self) -> range: ...
     def sync(self) -> None: ...
     def truncate(self, rows: int) -> None: ...
@@ -66,6 +77,7 @@ class Appender:
 @final
 class Array:
     def refresh(self) -> range: ...
+    def follow(self, timeout: float | None = None, *, start: int | None = None) -> Iterator[NDArray[Any]]: ...
     def batches(
         self, size: int, *, shuffle: bool = False, seed: int | None = None, drop_last: bool = False
     ) -> Batches: ...
@@ -94,6 +106,8 @@ class Array:
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __getitem__(self, key: Any, /) -> Any: ...
+    def take(self, indices: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
+    def __getitems__(self, indices: ArrayLike, /) -> NDArray[Any]: ...
     def __setitem__(self, key: Any, value: Any, /) -> None: ...
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]: ...
     def __eq__(self, other: object, /) -> Any: ...
@@ -113,6 +127,29 @@ class Batches:
     def __iter__(self) -> Batches: ...
     def __next__(self) -> NDArray[Any]: ...
 
+@final
+class Sequence:
+    def refresh(self) -> range: ...
+    def close(self) -> None: ...
+    @property
+    def torn(self) -> Torn | None: ...
+    @property
+    def mode(self) -> Literal["r", "r+", "c"]: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Array]: ...
+    def __reversed__(self) -> Iterator[Array]: ...
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> Array: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> list[Array]: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    def __enter__(self) -> Sequence: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
 def open(path: _Path, mode: Literal["r", "r+", "c"] = "r", *, max_header_size: int = 10_000) -> Array: ...
 def _reopen(
     path: _Path,
@@ -123,6 +160,23 @@ def _reopen(
     mode: Literal["r", "r+", "c"],
     max_header_size: int,
 ) -> Array: ...
+def open_sequence(
+    path: _Path,
+    mode: Literal["r", "r+", "c"] = "r",
+    *,
+    on_torn: Literal["warn", "error", "skip"] = "warn",
+    max_header_size: int = 10_000,
+) -> Sequence: ...
+def _reopen_sequence(
+    path: _Path,
+    file: int | None,
+    made: int | None,
+    part: tuple[int, int | None],
+    rows: int,
+    mode: Literal["r", "r+", "c"],
+    max_header_size: int,
+    on_torn: Literal["warn", "error", "skip"],
+) -> Sequence: ...
 def inspect(path: _Path, *, max_header_size: int = 10_000) -> Report: ...
 def recover(
     filename: _Path,
@@ -138,6 +192,18 @@ def ensure_appendable(
     layout: Literal["auto", "compact", "fast"] = "auto",
     max_header_size: int = 10_000,
 ) -> bool: ...
+def concat(
+    inputs: Iterable[_Path],
+    output: _Path,
+    *,
+    on_exists: Literal["error", "append", "replace"] = "error",
+    consume: bool = False,
+    axis: int | None = None,
+    durability: Literal["process", "ordered", "power"] = "process",
+    progress: Callable[[int, int], object] | None = None,
+    lock_timeout: float | None = None,
+    max_header_size: int = 10_000,
+) -> Joined: ...
 def is_appendable(filename: _Path, *, max_header_size: int = 10_000) -> bool: ...
 def needs_recovery(filename: _Path, *, max_header_size: int = 10_000) -> bool: ...
-def main(argv: Sequence[str]) -> int: ...
+def main(argv: _Sequence[str]) -> int: ...

@@ -18,6 +18,8 @@ from .errors import FormatError, MismatchError
 _Array = np.ndarray[Any, Any]
 _Dtype = np.dtype[Any]
 _Check = Callable[[_Array, _Dtype], Any]
+_Rule = tuple[tuple[str, ...], _Dtype, _Check]
+"""Which values of a field do not survive the cast to its dtype in the file."""
 
 BLOCK = 4 << 20
 """Bytes handed over at a time."""
@@ -34,28 +36,46 @@ def prepare(
     Returns the number of rows, the file's descr where this settles it, the row shape and the blocks to write:
     one-dimensional uint8 arrays, each valid until the next is asked for.
     """
-    array = _array(rows, path, dtype)
-    shape = array.shape[1:] if order == "C" else array.shape[:-1]
-    if row_shape is not None and shape != row_shape:
-        raise MismatchError(_wrong_shape(array, path, row_shape, shape, order))
+    array = as_array(rows, path, dtype)
+    shape = shape_of_row(array.shape, path, row_shape, order)
     descr = ""
     if dtype is None:
         descr, dtype = settle(array.dtype, path, stacklevel=2)
-    if dtype.kind == "V" and dtype.names is None and array.dtype != dtype and _stored(array.dtype) == dtype:
+    if _is_stored_as(array.dtype, dtype):
         array = array.view(dtype)
     # From here on the growth axis is the first, and the file's bytes are the array's in C order.
     array = array if order == "C" else array.T
-    if array.dtype != dtype:
-        if exact:
-            raise MismatchError(
-                f"{path}: casting='exact' takes rows of dtype {dtype} only, found {array.dtype}: "
-                f"cast them first, or open with casting='checked'"
-            )
-        _check(array, dtype, path)
+    _check(array, dtype, checks(array.dtype, dtype, path, exact), path)
     return len(array), descr, shape, _blocks(array, dtype)
 
 
-def _array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
+def shape_of_row(shape: tuple[int, ...], path: str, expected: tuple[int, ...] | None, order: str) -> tuple[int, ...]:
+    """The shape of a row in an array of `shape`; refused unless it is the `expected` one."""
+    if not shape:
+        raise MismatchError(f"{path}: expected one or more rows, found a single value (0-d): append [value]")
+    found = shape[1:] if order == "C" else shape[:-1]
+    if expected is None or found == expected:
+        return found
+    text = f"{path}: expected rows of shape {expected}, found an array of shape {shape}"
+    if shape == expected:
+        raise MismatchError(f"{text}, which is one row: append {'row[None]' if order == 'C' else 'row[..., None]'}")
+    raise MismatchError(f"{text}, whose rows have shape {found}")
+
+
+def checks(source: _Dtype, target: _Dtype, path: str, exact: bool) -> list[_Rule]:
+    """What the values of a cast must be held to; refused where no value would do."""
+    if source == target or _is_stored_as(source, target):
+        return []
+    if exact:
+        raise MismatchError(
+            f"{path}: casting='exact' takes rows of dtype {target} only, found {source}: "
+            f"cast them first, or open with casting='checked'"
+        )
+    return list(_checks(source, target, (), path))
+
+
+def as_array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
+    """`rows` as NumPy's own array, of a dtype that .npy holds; `dtype` is the file's, where it is settled."""
     if isinstance(rows, np.ma.MaskedArray):
         # Records have a mask for each field.
         if np.ascontiguousarray(np.ma.getmask(rows)).view(bool).any():
@@ -65,19 +85,10 @@ def _array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
         array = np.asarray(rows)
     except ValueError as error:
         raise MismatchError(f"{path}: expected an array or what makes one, found {type(rows).__name__}: {error}") from error
-    _refuse_pickles(array.dtype, path)
-    if array.ndim == 0:
-        raise MismatchError(f"{path}: expected one or more rows, found a single value (0-d): append [value]")
+    refuse_pickles(array.dtype, path)
     if array.size == 0 and dtype is not None and isinstance(rows, list | tuple):
         return array.astype(dtype)  # An empty list has no type of its own.
     return array
-
-
-def _wrong_shape(array: _Array, path: str, row_shape: tuple[int, ...], shape: tuple[int, ...], order: str) -> str:
-    text = f"{path}: expected rows of shape {row_shape}, found an array of shape {array.shape}"
-    if array.shape == row_shape:
-        return f"{text}, which is one row: append {'row[None]' if order == 'C' else 'row[..., None]'}"
-    return f"{text}, whose rows have shape {shape}"
 
 
 # Which dtype goes into a file.
@@ -85,7 +96,7 @@ def _wrong_shape(array: _Array, path: str, row_shape: tuple[int, ...], shape: tu
 
 def settle(dtype: _Dtype, path: str, stacklevel: int = 1) -> tuple[str, _Dtype]:
     """The descr that a file of `dtype` gets, and the dtype it is read back as."""
-    _refuse_pickles(dtype, path)
+    refuse_pickles(dtype, path)
     stored = _stored(dtype)
     if stored is None:
         raise MismatchError(
@@ -129,7 +140,12 @@ def _stored(dtype: _Dtype) -> _Dtype | None:
     return np.dtype((np.void, dtype.itemsize))
 
 
-def _refuse_pickles(dtype: _Dtype, path: str) -> None:
+def _is_stored_as(source: _Dtype, target: _Dtype) -> bool:
+    """Whether `target` is the plain bytes that stand for `source` in a file."""
+    return target.kind == "V" and target.names is None and source != target and _stored(source) == target
+
+
+def refuse_pickles(dtype: _Dtype, path: str) -> None:
     if dtype.kind == "T":
         raise MismatchError(f"{path}: StringDType has no place in .npy: append rows.astype('U') or .astype('S')")
     if dtype.hasobject:
@@ -142,14 +158,13 @@ def _refuse_pickles(dtype: _Dtype, path: str) -> None:
 # The checked casts: a rule for each pair of dtypes, which says which values do not survive.
 
 
-def _check(array: _Array, target: _Dtype, path: str) -> None:
+def _check(array: _Array, target: _Dtype, rules: list[_Rule], path: str) -> None:
     """Refuses the cast of `array` to `target` unless every value survives it."""
-    checks = list(_checks(array.dtype, target, (), path))
-    if not checks:
+    if not rules:
         return
     done = 0
     for part in _pieces(array, max(1, _CHECKED // max(1, array.dtype.itemsize, target.itemsize))):
-        for row, field, value in sorted(_misfits(part, checks), key=lambda found: found[0]):
+        for row, field, value in sorted(_misfits(part, rules), key=lambda found: found[0]):
             row = (done + row) // (array.size // len(array))
             raise MismatchError(
                 f"{path}: row {row} of the array does not fit: {value}{_in(field)} would change "
@@ -158,10 +173,8 @@ def _check(array: _Array, target: _Dtype, path: str) -> None:
         done += part.size
 
 
-def _misfits(
-    part: _Array, checks: list[tuple[tuple[str, ...], _Dtype, _Check]]
-) -> Iterator[tuple[int, tuple[str, ...], str]]:
-    for field, target, check in checks:
+def _misfits(part: _Array, rules: list[_Rule]) -> Iterator[tuple[int, tuple[str, ...], str]]:
+    for field, target, check in rules:
         values = functools.reduce(lambda record, name: record[name], field, part)
         with np.errstate(all="ignore"):
             bad = check(values, target)
@@ -171,9 +184,7 @@ def _misfits(
             yield first * part.size // bad.size, field, repr(value.item()) if values.dtype.kind in "SU" else str(value)
 
 
-def _checks(
-    source: _Dtype, target: _Dtype, field: tuple[str, ...], path: str
-) -> Iterator[tuple[tuple[str, ...], _Dtype, _Check]]:
+def _checks(source: _Dtype, target: _Dtype, field: tuple[str, ...], path: str) -> Iterator[_Rule]:
     if source.names is not None and target.names is not None:
         if set(source.names) != set(target.names):
             missing = sorted(set(target.names) - set(source.names))

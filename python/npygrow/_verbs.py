@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -35,6 +36,45 @@ def append(path: str | bytes | os.PathLike[str] | os.PathLike[bytes], rows: Arra
     """
     with Appender(path) as appender:
         written = appender.append(rows)
+    assert written is not None, "only appenders that take turns keep their row numbers back"
+    return written
+
+
+def append_from(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    source: Any,
+    *,
+    start: int = 0,
+    progress: Callable[[int, int | None], object] | None = None,
+) -> range:
+    """Opens a file, appends what a source holds, a block at a time, or makes it of that, and closes it.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+        The file.
+    source : array_like or iterator
+        As for `Appender.append_from`: a dataset of h5py, an array of zarr or dask, whatever can be sliced.
+    start : int
+        Leave out so many rows of the source.
+    progress : callable, optional
+        Called after each block with the rows done and those in all, None for an iterator.
+
+    Returns
+    -------
+    range
+        The numbers of the rows.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, npygrow as ng
+    >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+    >>> ng.append_from(path, (np.arange(n) for n in (2, 3)))
+    range(0, 5)
+    """
+    with Appender(path) as appender:
+        written = appender.append_from(source, start=start, progress=progress)
     assert written is not None, "only appenders that take turns keep their row numbers back"
     return written
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Dropped", "Recovery", "Report"]
+__all__ = ["Dropped", "Joined", "Recovery", "Report", "Torn"]
 
 
 class _Table:
@@ -44,6 +44,8 @@ def _text(name: str, value: Any) -> str:
             return f"{value:,}" + (", unverified" if name == "from_tail" and value else "")
         case tuple() if name == "notes":
             return "; ".join(value)
+        case tuple() if name == "tails":
+            return "; ".join(f"{bytes:,} bytes of {path} left out" for path, bytes in value)
     return str(value)
 
 
@@ -131,6 +133,37 @@ class Recovery(_Table):
 
 
 @dataclass(frozen=True, slots=True)
+class Joined(_Table):
+    """What `concat` did.
+
+    Attributes
+    ----------
+    path : str
+    shape : tuple of int
+        The output's shape now.
+    rows, rows_before : int
+        Its rows now, and before.
+    inputs : int
+        How many inputs were joined by this call.
+    inputs_before : int
+        How many were in the output already, for an earlier call that consumes them was interrupted.
+    shared : int
+        Bytes whose blocks the output shares with an input.
+    tails : tuple of (str, int)
+        The inputs with bytes after their last row, and how many: they were left out.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    rows: int
+    rows_before: int
+    inputs: int
+    inputs_before: int
+    shared: int
+    tails: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """The tail that opening cut: bytes of an append that nobody acknowledged. False when there was none."""
 
@@ -142,3 +175,25 @@ class Dropped:
 
     def __str__(self) -> str:
         return f"{self.rows:,} rows ({self.bytes:,} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class Torn(_Table):
+    """Where the arrays of a `Sequence` end before the file does.
+
+    Attributes
+    ----------
+    index : int
+        How many whole arrays come before it.
+    offset : int
+        Where it begins in the file.
+    bytes : int
+        The bytes from there on.
+    text : str
+        What is wrong.
+    """
+
+    index: int
+    offset: int
+    bytes: int
+    text: str

@@ -5,7 +5,7 @@ use crate::text::{BAD, CALL, GOOD, LABEL, ODD, STRONG};
 use crate::text::{count, grouped, pad, paint, plain, shortened, size, widest, word};
 use crate::{DONE, FAILED, FOUND};
 use anstyle::Style;
-use npygrow::{Health, Order, Report, Result, inspect};
+use npygrow::{Error, ErrorKind, Health, Order, Part, Report, Result, Sequence, Torn, inspect};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,9 @@ Examples:
 
 A tail is what follows the last row that the header counts. While a program
 appends there can be one for a moment: nothing is wrong then.
+
+A sequence is a file of several arrays; the first 20 of them are listed, with
+--json the first 1,000.
 
 Exit status: 0 done, 1 a file needs mending (--check), 2 one cannot be read.";
 
@@ -42,10 +45,17 @@ impl Info {
         let found: Vec<_> = files.iter().map(look).collect();
         match (&files[..], &found[..]) {
             _ if json => {
+                let facts = |path: &Path, report: &Report| {
+                    let arrays = Arrays::of(path, report, 1_000, max_header_size);
+                    arrays.into_iter().fold(facts(path, report), |facts, arrays| arrays.add_to(facts))
+                };
                 let objects = files.iter().zip(&found).map(|(path, found)| object(path, found, |of| facts(path, of)));
                 write_json(out, objects.collect())?;
             }
-            ([path], [Ok(report)]) => write!(out, "{}", page(path, report))?,
+            ([path], [Ok(report)]) => {
+                let arrays = Arrays::of(path, report, 20, max_header_size);
+                write!(out, "{}", page(path, report, arrays.as_ref()))?;
+            }
             ([path], [Err(error)]) => complain_of(err, path, error)?,
             _ => write!(out, "{}", table(&files, &found))?,
         }
@@ -62,6 +72,65 @@ impl Info {
 
 fn is_broken(report: &Report) -> bool {
     report.health != Health::Clean
+}
+
+/// What is in a file of several arrays.
+struct Arrays {
+    count: u64,
+    /// The first of them.
+    listed: Vec<Part>,
+    torn: Option<Torn>,
+}
+
+impl Arrays {
+    /// `None` where there is one array, or the file was changed since.
+    fn of(path: &Path, report: &Report, most: usize, max_header_size: u64) -> Option<Arrays> {
+        let look = || {
+            let sequence = Sequence::open(path, max_header_size)?;
+            let listed = sequence.parts().flatten().take(most).collect();
+            Ok::<_, Error>(Arrays { count: sequence.len()?, listed, torn: sequence.torn()? })
+        };
+        if report.health == Health::Sequence { look().ok() } else { None }
+    }
+
+    fn add_to(&self, mut facts: Value) -> Value {
+        let array = |Part { offset, size, header, .. }: &Part| {
+            json!({
+                "shape": header.shape,
+                "dtype": header.dtype.to_string(),
+                "order": header.order.to_string(),
+                "offset": offset,
+                "size": size,
+            })
+        };
+        let torn = |Torn { index, offset, bytes, text, .. }: &Torn| json!({ "index": index, "offset": offset, "bytes": bytes, "text": text });
+        facts["array_count"] = self.count.into();
+        facts["arrays"] = self.listed.iter().map(array).collect();
+        facts["torn"] = self.torn.as_ref().map(torn).into();
+        facts
+    }
+
+    /// Of one array a line.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let cells: Vec<_> = self.listed.iter().enumerate().map(|(index, part)| cells(index, part)).collect();
+        let widths: [usize; 4] = std::array::from_fn(|column| widest(cells.iter().map(|cells| cells[column].as_str())));
+        let mut lines = vec![("arrays", grouped(self.count))];
+        for (cells, Part { offset, .. }) in cells.iter().zip(&self.listed) {
+            let cells: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
+            lines.push(("array", format!("{}  at offset {offset}", cells.join("  "))));
+        }
+        let more = self.count - self.listed.len() as u64;
+        if more > 0 {
+            lines.push(("", format!("and {} more", grouped(more))));
+        }
+        lines.extend(self.torn.as_ref().map(|torn| ("torn", paint(ODD, plain(&torn.text)))));
+        lines
+    }
+}
+
+fn cells(index: usize, Part { header, .. }: &Part) -> [String; 4] {
+    let dtype = shortened(&header.dtype.to_string(), 24);
+    [index.to_string(), shape(&header.shape), dtype, header.order.to_string()]
 }
 
 /// Keys as in the library and in Python, so that there is one set of words to learn.
@@ -93,8 +162,8 @@ fn facts(path: &Path, report: &Report) -> Value {
 }
 
 /// One file: a fact a line.
-fn page(path: &Path, report: &Report) -> String {
-    let (word, words, style) = health(report);
+fn page(path: &Path, report: &Report, arrays: Option<&Arrays>) -> String {
+    let (state, words, style) = health(report);
     let mut lines = vec![
         ("file", format!("{}, {}", paint(STRONG, plain(path.display())), size(report.file_size))),
         ("shape", shape(&report.shape)),
@@ -102,14 +171,18 @@ fn page(path: &Path, report: &Report) -> String {
         ("order", order(report).to_string()),
         ("rows", rows(report)),
         ("header", header(report)),
-        ("health", format!("{}{words}", paint(style, word))),
+        ("health", format!("{}{words}", paint(style, state))),
     ];
     if matches!(report.health, Health::Tail { .. }) {
         lines.push(("note", "An append is under way, or was cut short.".into()));
     }
     lines.extend(report.notes.iter().map(|note| ("note", note.clone())));
+    lines.extend(arrays.into_iter().flat_map(Arrays::lines));
 
-    let advice = advice(path, report);
+    let mut advice = advice(path, report);
+    if let Some(Torn { kind: ErrorKind::NeedsRecovery, offset, .. }) = arrays.and_then(|arrays| arrays.torn.as_ref()) {
+        advice.push((format!("truncate -s {offset} {}", word(path)), "cuts the array that is not whole".into()));
+    }
     let width = widest(advice.iter().map(|(call, _)| call.as_str()));
     lines.extend(advice.iter().map(|(call, gain)| ("call", format!("{}  {gain}", paint(CALL, pad(call, width))))));
     lines.iter().map(|(label, text)| format!("{}  {text}\n", paint(LABEL, pad(label, 6)))).collect()
@@ -190,7 +263,7 @@ pub(crate) fn advice(path: &Path, report: &Report) -> Vec<(String, String)> {
             }
             advice
         }
-        Health::Sequence => vec![("np.load(file)".into(), "in Python, once for each array of the open file".into())],
+        Health::Sequence => vec![("npygrow.open_sequence(path)".into(), "in Python, maps each of them".into())],
         Health::Clean if report.room.is_none() && !is_scalar => {
             vec![(format!("npy ensure-appendable {}", word(path)), "makes room to grow".into())]
         }

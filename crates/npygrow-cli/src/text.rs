@@ -2,6 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 use std::fmt::Display;
+#[cfg(not(unix))]
+use std::io::IsTerminal as _;
 use std::io::{self, Write};
 use std::path::Path;
 use unicode_width::UnicodeWidthStr;
@@ -12,6 +14,15 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const ODD: Style = AnsiColor::Yellow.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const CALL: Style = AnsiColor::Cyan.on_default();
+
+/// The columns of a terminal; `None` where `out` is none.
+pub(crate) fn columns(out: &io::Stdout) -> Option<usize> {
+    #[cfg(unix)]
+    let width = rustix::termios::tcgetwinsize(out).ok().map(|size| usize::from(size.ws_col));
+    #[cfg(not(unix))]
+    let width = out.is_terminal().then_some(80);
+    width.filter(|&width| width > 0)
+}
 
 /// Says on `err` what failed, as usage errors do.
 pub(crate) fn complain(err: &mut dyn Write, what: impl Display) -> io::Result<()> {

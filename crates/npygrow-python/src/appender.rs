@@ -1,21 +1,20 @@
 //! `npygrow.Appender`.
 
-use npygrow::{Durability, Mode, OnTail};
-use numpy::{PyArrayDescr, PyArrayDescrMethods, PyReadonlyArray1};
+use npygrow::{Background, ErrorKind, Limits};
+use numpy::{PyArrayDescr, PyArrayDescrMethods};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyOverflowError, PyResourceWarning, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyResourceWarning, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyIterator, PyRange, PyTuple};
+use pyo3::types::{PyRange, PyTuple};
 use std::ffi::CString;
 use std::mem;
-use std::ops::Range;
-use std::time::Duration;
 
+use crate::arguments::{CASTING, DURABILITIES, MODES, ON_TAIL, size, sizes, time};
 use crate::convert::range;
-use crate::dtype::{FsPath, ORDERS, order_name, to_stored, word};
+use crate::dtype::{FsPath, ORDERS, to_stored, word};
 use crate::guard::Guarded;
 use crate::state::{Facts, Interrupt, Open, State};
+use crate::writer::{Behind, Taken, Writer};
 
 /// Appends rows to one .npy file, which every reader of .npy can open at any time.
 ///
@@ -49,6 +48,14 @@ use crate::state::{Facts, Interrupt, Open, State};
 ///     Seconds to wait for another appender. By default it is refused at once; with `turns`, waited for.
 /// max_header_size : int
 ///     Refuse longer headers, as `numpy.load` does.
+/// background : bool
+///     Copy rows into a queue and return: a thread of the library's own writes them, all that wait in one commit. What went
+///     wrong is told by the next call. Rows that `commit` or `close` did not wait for are lost with the process.
+/// max_delay : float, optional
+///     In the background, seconds that rows gather at most where `buffering` gathers them. By default until it is full.
+/// max_queue : int, optional
+///     In the background, bytes of rows that may wait before `append` does. By default 64 MiB, or twice `buffering` where
+///     that is more.
 ///
 /// Raises
 /// ------
@@ -74,23 +81,16 @@ use crate::state::{Facts, Interrupt, Open, State};
 #[pyclass(frozen, weakref, module = "npygrow")]
 pub(crate) struct Appender {
     state: Guarded<State>,
-    exact: bool,
-    interrupt: Interrupt,
+    pub(crate) exact: bool,
+    pub(crate) interrupt: Interrupt,
 }
-
-/// The words of the constructor's parameters.
-const MODES: [(&str, Mode); 3] = [("a", Mode::Append), ("w", Mode::Write), ("x", Mode::New)];
-const DURABILITIES: [(&str, Durability); 3] =
-    [("process", Durability::Process), ("ordered", Durability::Ordered), ("power", Durability::Power)];
-const ON_TAIL: [(&str, OnTail); 4] =
-    [("auto", OnTail::Auto), ("keep", OnTail::Keep), ("drop", OnTail::Drop), ("error", OnTail::Error)];
-const CASTING: [(&str, bool); 2] = [("checked", false), ("exact", true)];
 
 #[pymethods]
 impl Appender {
     #[new]
     #[pyo3(signature = (path, *, mode="a", dtype=None, row_shape=None, order=None, durability="process", buffering=0,
-        turns=false, on_tail="auto", casting="checked", lock_timeout=None, max_header_size=10_000))]
+        turns=false, on_tail="auto", casting="checked", lock_timeout=None, max_header_size=10_000, background=false,
+        max_delay=None, max_queue=None))]
     #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
     fn new(
         py: Python<'_>,
@@ -106,6 +106,9 @@ impl Appender {
         casting: &str,
         lock_timeout: Option<f64>,
         max_header_size: u64,
+        background: bool,
+        max_delay: Option<f64>,
+        max_queue: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let (name, interrupt) = (path.text(), Interrupt::default());
         let poll = interrupt.clone();
@@ -133,7 +136,16 @@ impl Appender {
             options = options.row_shape(row_shape);
         }
         if let Some(seconds) = lock_timeout {
-            options = options.lock_timeout(timeout(seconds)?);
+            options = options.lock_timeout(time("lock_timeout", seconds)?);
+        }
+        let limits = Limits {
+            max_delay: max_delay.map(|seconds| time("max_delay", seconds)).transpose()?,
+            max_queue: max_queue.map(size).transpose()?,
+        };
+        if !background && limits != Limits::default() {
+            let text =
+                "max_delay and max_queue go with background=True: without its thread nothing happens between calls";
+            return Err(PyValueError::new_err(text));
         }
         let appender = py.detach(|| options.open(&path.0)).map_err(|error| interrupt.raise(error))?;
         let dropped = appender.dropped();
@@ -145,14 +157,16 @@ impl Appender {
             );
             warn(py, &py.get_type::<PyUserWarning>(), text)?;
         }
-        let mut open = Open { appender, buffering: buffering as u64, fit: None };
+        let writer =
+            if background { Writer::Behind(Behind::start(py, appender, limits)?) } else { Writer::Here(appender) };
+        let mut open = Open { writer, buffering: buffering as u64, fit: None };
         open.fit(py, &name)?; // A dtype that NumPy does not know is refused here.
         Ok(Self { state: Guarded::new(name, State::Open(Box::new(open))), exact, interrupt })
     }
 
     /// Appends rows: an array, or what makes one, with as many of them as its growth axis is long.
     ///
-    /// Readers see them when it returns, or with `buffering` later. Nothing is written unless all of it fits the file; an
+    /// Readers see them when it returns, or with `buffering` and in the background later. Nothing is written unless all of it fits the file; an
     /// append that fails leaves the file as it was.
     ///
     /// Parameters
@@ -184,21 +198,83 @@ impl Appender {
     #[pyo3(signature = (rows, /))]
     fn append<'py>(&self, rows: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyRange>>> {
         let py = rows.py();
-        let written = self.with(py, |open| {
+        let taken = self.with(py, |open| {
             let fit = open.fit(py, self.path())?;
             let Some((row_size, (count, bytes))) = fit.and_then(|fit| Some((fit.row_size(), fit.bytes(rows)?))) else {
                 return self.append_checked(open, rows);
             };
-            let in_memory = open.is_buffered(row_size, bytes.len());
-            let appender = &mut open.appender;
-            let written = if in_memory {
+            let appender = match &mut open.writer {
+                Writer::Here(appender) => appender,
+                Writer::Behind(behind) => {
+                    return behind.take(count, bytes.into()).map_err(|error| self.raise(&behind.background, error));
+                }
+            };
+            // In memory, letting go of the interpreter would cost more than the copy.
+            let waiting = (appender.len() - appender.committed()) * row_size;
+            let written = if waiting + (bytes.len() as u64) < open.buffering {
                 appender.append_rows(count, bytes)
             } else {
                 py.detach(|| appender.append_rows(count, bytes))
             };
-            written.map_err(|error| self.interrupt.raise(error))
+            written.map(Taken::Told).map_err(|error| self.interrupt.raise(error))
         })?;
-        written.map(|rows| range(py, rows)).transpose()
+        let told = match taken {
+            Taken::Told(told) => told,
+            Taken::Waits(background, count, bytes) => {
+                let numbers = py.detach(|| background.append_rows(count, &bytes));
+                Some(numbers.map_err(|error| self.raise(&background, error))?)
+            }
+        };
+        told.map(|rows| range(py, rows)).transpose()
+    }
+
+    /// Appends what a source holds, a block at a time: a dataset of h5py, an array of zarr or dask, a memmap, an `Array`.
+    ///
+    /// Blocks are of 4 MiB at most, but end where the source's chunks do, so that none is read twice; one row of chunks
+    /// is the least, and what it takes in memory. Each is an append of its own: those before an error or an interruption
+    /// stay, and a note on the exception says with which `start` to go on.
+    ///
+    /// Parameters
+    /// ----------
+    /// source : array_like or iterator
+    ///     What has `shape`, `dtype` and slices along the growth axis; what makes an array; or an iterator of arrays of
+    ///     rows.
+    /// start : int
+    ///     Leave out so many rows of the source; not for an iterator.
+    /// progress : callable, optional
+    ///     Called after each block with the rows done and those in all, None for an iterator.
+    ///
+    /// Returns
+    /// -------
+    /// range or None
+    ///     The numbers of the rows; None while they wait in the buffer of an appender that takes turns, and where rows of
+    ///     others lie between.
+    ///
+    /// Raises
+    /// ------
+    /// MismatchError
+    ///     The rows' shape or dtype does not fit, before the first block; or a value would not survive the cast.
+    /// OSError, LatchedError
+    ///     As `append`.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import os, tempfile
+    /// >>> import numpy as np, npygrow as ng
+    /// >>> frames = np.lib.format.open_memmap(os.path.join(tempfile.mkdtemp(), "old.npy"), "w+", "u1", (100, 64, 64))
+    /// >>> with ng.Appender(os.path.join(tempfile.mkdtemp(), "frames.npy")) as appender:
+    /// ...     appender.append_from(frames)
+    /// range(0, 100)
+    #[pyo3(signature = (source, *, start=0, progress=None))]
+    fn append_from<'py>(
+        slf: &Bound<'py, Self>,
+        source: &Bound<'py, PyAny>,
+        start: i64,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.with(py, |_| Ok(()))?;
+        py.import("npygrow._source")?.getattr("append_from")?.call1((slf, source, this.exact, start, progress))
     }
 
     /// Publishes what is buffered.
@@ -206,14 +282,14 @@ impl Appender {
     /// Returns
     /// -------
     /// range
-    ///     The numbers of the rows it published.
+    ///     The numbers of the rows it published; in the background, of those published since the last commit.
     fn commit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyRange>> {
-        range(py, self.call(py, npygrow::Appender::commit)?)
+        range(py, self.call(py, npygrow::Appender::commit, Background::commit)?)
     }
 
     /// Publishes what is buffered and makes every row survive a power cut.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        self.call(py, npygrow::Appender::sync)
+        self.call(py, npygrow::Appender::sync, Background::sync)
     }
 
     /// Cuts the file to its first rows. An array mapped over the others must not be read any more.
@@ -224,7 +300,8 @@ impl Appender {
     ///     How many stay.
     #[pyo3(signature = (rows))]
     fn truncate(&self, py: Python<'_>, #[pyo3(from_py_with = size)] rows: usize) -> PyResult<()> {
-        self.call(py, |appender| appender.truncate(rows as u64))
+        let rows = rows as u64;
+        self.call(py, |appender| appender.truncate(rows), |background| background.truncate(rows))
     }
 
     /// Publishes what is buffered and gives the file back. Closing twice is fine.
@@ -236,9 +313,19 @@ impl Appender {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.state.lock(py)?;
         let State::Open(open) = &mut *state else { return Ok(()) };
-        let (facts, committed) = (open.facts(py, self.path())?, open.appender.committed());
+        let facts = open.facts(py, self.path())?;
+        let appender = match &open.writer {
+            Writer::Here(appender) => appender,
+            Writer::Behind(behind) => {
+                let background = behind.background.clone();
+                drop(state);
+                return self.close_behind(py, &background);
+            }
+        };
+        let committed = appender.committed();
         let State::Open(open) = mem::replace(&mut *state, State::Closed(facts)) else { return Ok(()) };
-        let closed = py.detach(|| open.appender.close());
+        let Writer::Here(appender) = open.writer else { return Ok(()) };
+        let closed = py.detach(|| appender.close());
         if closed.is_err()
             && let State::Closed(facts) = &mut *state
         {
@@ -277,7 +364,7 @@ impl Appender {
 
     /// The path, as it was given.
     #[getter]
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.state.path()
     }
 
@@ -296,7 +383,7 @@ impl Appender {
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         let rows = match &*self.state.lock(py)? {
-            State::Open(open) => open.appender.len(),
+            State::Open(open) => open.writer.len(),
             State::Closed(facts) => facts.rows,
         };
         Ok(usize::try_from(rows)?)
@@ -316,20 +403,52 @@ impl Appender {
     fn with<R>(&self, py: Python<'_>, verb: impl FnOnce(&mut Open) -> PyResult<R>) -> PyResult<R> {
         match &mut *self.state.lock(py)? {
             State::Open(open) => verb(open),
-            State::Closed(_) => {
-                let text = format!("{}: the appender is closed: make a new npygrow.Appender to go on", self.path());
-                Err(PyValueError::new_err(text))
-            }
+            State::Closed(_) => Err(self.is_closed()),
         }
     }
 
-    /// Runs a verb of the crate's, detached.
+    fn is_closed(&self) -> PyErr {
+        let text = format!("{}: the appender is closed: make a new npygrow.Appender to go on", self.path());
+        PyValueError::new_err(text)
+    }
+
+    /// Runs a verb of the crate's, detached; in the background without the object's lock, for it may wait for long.
     fn call<R: Send>(
         &self,
         py: Python<'_>,
-        verb: impl FnOnce(&mut npygrow::Appender) -> npygrow::Result<R> + Send,
+        here: impl FnOnce(&mut npygrow::Appender) -> npygrow::Result<R> + Send,
+        behind: impl FnOnce(&Background) -> npygrow::Result<R> + Send,
     ) -> PyResult<R> {
-        self.with(py, |open| py.detach(|| verb(&mut open.appender)).map_err(|error| self.interrupt.raise(error)))
+        let done = self.with(py, |open| match &mut open.writer {
+            Writer::Here(appender) => {
+                let done = py.detach(|| here(appender)).map_err(|error| self.interrupt.raise(error))?;
+                Ok(Ok(done))
+            }
+            Writer::Behind(behind) => Ok(Err(behind.background.clone())),
+        })?;
+        done.or_else(|background| py.detach(|| behind(&background)).map_err(|error| self.raise(&background, error)))
+    }
+
+    /// What a call in the background met, another thread's `close` meanwhile included.
+    pub(crate) fn raise(&self, background: &Background, error: npygrow::Error) -> PyErr {
+        let closed = error.kind() == ErrorKind::Latched && !self.state.is_forked() && background.is_closed();
+        if closed { self.is_closed() } else { self.interrupt.raise(error) }
+    }
+
+    /// An exception that ends the wait leaves it open.
+    fn close_behind(&self, py: Python<'_>, background: &Background) -> PyResult<()> {
+        let closed = py.detach(|| background.close());
+        if closed.is_ok() || background.is_closed() {
+            let mut state = self.state.lock(py)?;
+            if let State::Open(open) = &mut *state {
+                let facts = open.facts(py, self.path())?;
+                if let Writer::Behind(behind) = &open.writer {
+                    behind.forget_exit(py)?;
+                }
+                *state = State::Closed(facts);
+            }
+        }
+        closed.map_err(|error| self.interrupt.raise(error))
     }
 
     fn facts(&self, py: Python<'_>) -> PyResult<Facts> {
@@ -337,31 +456,6 @@ impl Appender {
             State::Open(open) => open.facts(py, self.path()),
             State::Closed(facts) => Ok(facts.clone_ref(py)),
         }
-    }
-
-    /// Rows that are not yet the file's own bytes: checked as a whole, then cast and written block by block.
-    fn append_checked(&self, open: &mut Open, rows: &Bound<'_, PyAny>) -> PyResult<Option<Range<u64>>> {
-        static PREPARE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let py = rows.py();
-        let raise = |error| self.interrupt.raise(error);
-        let dtype = open.dtype(py, self.path())?;
-        let appender = &mut open.appender;
-        let row_shape = appender.row_shape().map(|shape| PyTuple::new(py, shape)).transpose()?;
-        let arguments = (rows, self.path(), dtype, row_shape, order_name(appender.order()), self.exact);
-        let (count, descr, row_shape, blocks): (u64, String, Vec<u64>, Bound<'_, PyIterator>) =
-            PREPARE.import(py, "npygrow._rows", "prepare")?.call1(arguments)?.extract()?;
-        if open.fit.is_none() {
-            let dtype = appender.dtype().map_or_else(|| descr.parse(), |dtype| Ok(dtype.clone())).map_err(raise)?;
-            appender.define(&dtype, &row_shape).map_err(raise)?;
-        }
-        let mut batch = py.detach(|| appender.begin(count)).map_err(raise)?;
-        for block in blocks {
-            let block = block?.extract::<PyReadonlyArray1<'_, u8>>()?;
-            let bytes = block.as_slice()?;
-            py.detach(|| batch.write(bytes)).map_err(raise)?;
-            py.check_signals()?;
-        }
-        py.detach(|| batch.commit()).map_err(raise)
     }
 }
 
@@ -376,7 +470,15 @@ impl Drop for Appender {
         Python::try_attach(|py| {
             let raised = PyErr::take(py);
             let path = self.path().into_bound_py_any(py).ok();
-            let closed = py.detach(|| open.appender.close()).map_err(|error| self.interrupt.raise(error));
+            let closed = match open.writer {
+                Writer::Here(appender) => py.detach(|| appender.close()),
+                Writer::Behind(behind) => {
+                    // At the exit itself there may be no such module any more.
+                    let _ = behind.forget_exit(py);
+                    py.detach(|| behind.background.close())
+                }
+            };
+            let closed = closed.map_err(|error| self.interrupt.raise(error));
             let text = format!("unclosed appender {:?}: close it, or use it in a with block", self.path());
             let warned = warn(py, &py.get_type::<PyResourceWarning>(), text);
             for error in [closed, warned].into_iter().filter_map(Result::err) {
@@ -387,29 +489,6 @@ impl Drop for Appender {
             }
         });
     }
-}
-
-fn sizes(shape: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
-    let sizes = shape.extract().map(|size| vec![size]).or_else(|_: PyErr| shape.extract());
-    sizes.map_err(|_| PyValueError::new_err(format!("row_shape must be a size or a tuple of sizes, not {shape:?}")))
-}
-
-/// A number of bytes or rows. For one that is out of range Python's own words are of another language's types.
-fn size(size: &Bound<'_, PyAny>) -> PyResult<usize> {
-    size.extract().map_err(|error: PyErr| {
-        if !error.is_instance_of::<PyOverflowError>(size.py()) {
-            return error;
-        }
-        PyValueError::new_err(format!("expected a number of bytes or rows, 0 to {}, found {size}", usize::MAX))
-    })
-}
-
-fn timeout(seconds: f64) -> PyResult<Duration> {
-    if seconds == f64::INFINITY {
-        return Ok(Duration::MAX);
-    }
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| PyValueError::new_err(format!("lock_timeout must be seconds, 0 or more, not {seconds}")))
 }
 
 fn repr<'py>(py: Python<'py>, value: impl IntoPyObjectExt<'py>) -> PyResult<String> {

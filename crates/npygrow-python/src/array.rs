@@ -13,6 +13,8 @@ use crate::batches::Batches;
 use crate::convert::{Mapping, ndarray, range};
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
+use crate::follow::Follower;
+use crate::gather;
 use crate::guard::Guarded;
 
 /// Maps an .npy file: nothing is loaded until it is read.
@@ -58,8 +60,8 @@ pub(crate) fn open(py: Python<'_>, path: FsPath, mode: &str, max_header_size: u6
     Array::of(py, py.detach(|| View::open_with(&path.0, access, max_header_size)).map_err(raise)?)
 }
 
-/// The words of `open`'s parameter `mode`.
-const MODES: [(&str, Access); 3] = [("r", Access::Read), ("r+", Access::Write), ("c", Access::Copy)];
+/// The words of `open`'s parameter `mode`, and of `open_sequence`'s.
+pub(crate) const MODES: [(&str, Access); 3] = [("r", Access::Read), ("r+", Access::Write), ("c", Access::Copy)];
 
 /// What a pickle of an `Array` calls: the same rows of the same file, or an error.
 #[pyfunction]
@@ -106,7 +108,7 @@ impl Array {
     /// -------
     /// range
     ///     The numbers of the new rows.
-    fn refresh<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyRange>> {
+    pub(crate) fn refresh<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyRange>> {
         let rows = self.with(py, |mapped| {
             let rows = py.detach(|| mapped.view.refresh()).map_err(raise)?;
             if !rows.is_empty() {
@@ -115,6 +117,51 @@ impl Array {
             Ok(rows)
         })?;
         range(py, rows)
+    }
+
+    /// Waits for new rows, and yields them in blocks as they are committed.
+    ///
+    /// The waiting costs next to nothing. This array is refreshed as rows are yielded. Every iterator has a place of its own:
+    /// two of them yield all rows each. A writer that is closed and comes back is not noticed; `close` ends the iteration.
+    ///
+    /// Parameters
+    /// ----------
+    /// timeout : float, optional
+    ///     End the iteration when there was no new row for so many seconds. By default it never ends.
+    /// start : int, optional
+    ///     The first row to yield, as in a slice: 0 for all, -10 for the last ten and what follows. By default
+    ///     ``len(self)``: the rows that are new.
+    ///
+    /// Yields
+    /// ------
+    /// ndarray
+    ///     One row or more along the growth axis, at most 4 MiB of them: a copy, which nothing that happens to the file
+    ///     changes.
+    ///
+    /// Raises
+    /// ------
+    /// MismatchError
+    ///     The file was replaced, renamed, deleted, overwritten or cut. Rows that were committed before a replacement come
+    ///     first. Also for mode "c", which does not grow.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import os, tempfile
+    /// >>> import numpy as np, npygrow as ng
+    /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+    /// >>> ng.append(path, np.arange(3))
+    /// range(0, 3)
+    /// >>> ids = ng.open(path)
+    /// >>> new = ids.follow(timeout=0.1)
+    /// >>> ng.append(path, np.arange(3, 5))
+    /// range(3, 5)
+    /// >>> [rows.tolist() for rows in new]
+    /// [[3, 4]]
+    /// >>> len(ids)
+    /// 5
+    #[pyo3(signature = (timeout=None, *, start=None))]
+    fn follow(slf: Bound<'_, Self>, timeout: Option<f64>, start: Option<i64>) -> PyResult<Follower> {
+        Follower::new(slf, timeout, start)
     }
 
     /// Iterates over the rows as they are counted now, in batches, the next of which is read while you work on the last.
@@ -193,7 +240,7 @@ impl Array {
 
     /// The dtype.
     #[getter]
-    fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDescr>> {
+    pub(crate) fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDescr>> {
         Ok(self.attribute(py, "dtype")?.cast_into()?)
     }
 
@@ -242,13 +289,13 @@ impl Array {
 
     /// The path, as it was given.
     #[getter]
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.mapped.path()
     }
 
     /// Whether it is closed.
     #[getter]
-    fn closed(&self, py: Python<'_>) -> PyResult<bool> {
+    pub(crate) fn closed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.mapped.lock(py)?.is_none())
     }
 
@@ -261,7 +308,61 @@ impl Array {
     }
 
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.array(key.py())?.get_item(key)
+        let (array, view) = self.both(key.py())?;
+        match gather::get(&view, &array, key)? {
+            Some(rows) => Ok(rows),
+            None => array.get_item(key),
+        }
+    }
+
+    /// Copies rows by their numbers: in any order, several times, from the end where they are negative.
+    ///
+    /// As ``a[indices]``, but always along the growth axis, as `numpy.take` with that axis. What is in memory is copied in
+    /// parallel, the rest is asked of the disk all at once; other threads of Python run meanwhile.
+    ///
+    /// Parameters
+    /// ----------
+    /// indices : array_like of int
+    ///     The rows.
+    /// out : ndarray, optional
+    ///     Where they go: an array of the result's shape and dtype, contiguous in the file's order.
+    ///
+    /// Returns
+    /// -------
+    /// ndarray
+    ///     `out`, or a fresh array.
+    ///
+    /// Raises
+    /// ------
+    /// IndexError
+    ///     A row is not there. Nothing has been read then.
+    /// MismatchError
+    ///     The file was cut since it was opened.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import os, tempfile
+    /// >>> import numpy as np, npygrow as ng
+    /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
+    /// >>> ng.save(path, np.arange(5) * 10)
+    /// >>> ng.open(path).take([3, -1, 3])
+    /// array([30, 40, 30])
+    #[pyo3(signature = (indices, out=None))]
+    fn take<'py>(&self, indices: &Bound<'py, PyAny>, out: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let (array, view) = self.both(indices.py())?;
+        gather::take(&view, &array, indices, out)
+    }
+
+    /// One batch of samples, as torch's `DataLoader` asks for it: an ndarray with a row for each index, growth axis first.
+    ///
+    /// `collate_fn=torch.as_tensor` makes it a tensor without a copy; the default collation stacks its rows once more.
+    fn __getitems__<'py>(&self, indices: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let (array, view) = self.both(indices.py())?;
+        let rows = gather::take(&view, &array, indices, None)?;
+        match gather::growth_axis(&view) {
+            0 => Ok(rows),
+            last => rows.py().import("numpy")?.call_method1("moveaxis", (rows, last, 0)),
+        }
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -330,6 +431,11 @@ impl Array {
         self.with(py, |mapped| Ok(mapped.view.clone()))
     }
 
+    /// The ndarray over all rows, and what it is over.
+    fn both<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, View)> {
+        self.with(py, |mapped| Ok((mapped.array.bind(py).clone(), mapped.view.clone())))
+    }
+
     fn with<R>(&self, py: Python<'_>, verb: impl FnOnce(&mut Mapped) -> PyResult<R>) -> PyResult<R> {
         match &mut *self.mapped.lock(py)? {
             Some(mapped) => verb(mapped),
@@ -350,7 +456,7 @@ impl Array {
     }
 }
 
-fn mode_name(access: Access) -> &'static str {
+pub(crate) fn mode_name(access: Access) -> &'static str {
     MODES.iter().find(|(_, of)| *of == access).map_or("", |(name, _)| name)
 }
 

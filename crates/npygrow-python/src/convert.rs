@@ -5,9 +5,10 @@
 use npygrow::{Block, Order, View};
 use numpy::npyffi::{self, PyArrayObject, npy_intp};
 use numpy::{PyArrayDescr, PyArrayDescrMethods};
-use pyo3::ffi;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyRange, PyTuple};
+use pyo3::{ffi, intern};
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
 use std::ops::Range;
@@ -156,6 +157,35 @@ impl Owned {
         };
         if done == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
+}
+
+/// Has `work` write the memory of `array`: an ndarray itself that may be written to, contiguous in `order`.
+pub(crate) fn fill<R>(array: &Bound<'_, PyAny>, order: Order, work: impl FnOnce(&mut [u8]) -> R) -> PyResult<R> {
+    let py = array.py();
+    let contiguous = match order {
+        Order::C => npyffi::NPY_ARRAY_C_CONTIGUOUS,
+        Order::F => npyffi::NPY_ARRAY_F_CONTIGUOUS,
+    };
+    let needed = contiguous | npyffi::NPY_ARRAY_WRITEABLE;
+    let len: usize = array.getattr(intern!(py, "nbytes"))?.extract()?;
+    // SAFETY: attached; instances of ndarray and its subclasses start with these fields in every NumPy since 1.7.
+    let fields = unsafe {
+        if npyffi::PyArray_Check(py, array.as_ptr()) == 0 {
+            return Err(PyTypeError::new_err("expected an ndarray to write to"));
+        }
+        &(*array.as_ptr().cast::<PyArrayObject>()).fields
+    };
+    let Some(data) = NonNull::new(fields.data.cast::<u8>()).filter(|_| fields.flags & needed == needed) else {
+        let order = order_name(order);
+        return Err(PyValueError::new_err(format!(
+            "expected an array that can be written to, contiguous in order {order}"
+        )));
+    };
+    // SAFETY: a contiguous array owns `nbytes` bytes from `data` on, and the caller's reference keeps it: NumPy resizes no
+    // array that has another reference. `work` only writes them. A fresh array is ours alone; another thread that touches
+    // one it handed to us as `out` meanwhile finds old or new bytes there, as with any of NumPy's calls that release the
+    // interpreter, and nothing here is concluded from them.
+    Ok(work(unsafe { slice::from_raw_parts_mut(data.as_ptr(), len) }))
 }
 
 /// An ndarray over the memory of `buffer`, or of no bytes.

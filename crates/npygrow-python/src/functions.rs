@@ -8,6 +8,7 @@ use std::ffi::OsString;
 
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
+use crate::import::import;
 
 const TAILS: [(&str, Tail); 2] = [("keep", Tail::Keep), ("drop", Tail::Drop)];
 const LAYOUTS: [(&str, Room); 3] = [("auto", Room::Auto), ("compact", Room::Compact), ("fast", Room::Fast)];
@@ -228,5 +229,5 @@ pub(crate) fn needs_recovery(py: Python<'_>, filename: FsPath, max_header_size: 
 /// Runs the command `npy` with the arguments of a process, its name first, and returns the exit status.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> i32 {
-    py.detach(|| npygrow_cli::run(argv))
+    py.detach(|| npygrow_cli::run_with(argv, Some(&import)))
 }

@@ -2,14 +2,22 @@
 //! `npygrow`; what Python's own objects need beyond that is in the package beside this module.
 
 mod appender;
+mod arguments;
 mod array;
 mod batches;
+mod checked;
+mod concat;
 mod convert;
 mod dtype;
 mod errors;
+mod follow;
 mod functions;
+mod gather;
 mod guard;
+mod import;
+mod sequence;
 mod state;
+mod writer;
 
 #[pyo3::pymodule]
 mod _native {
@@ -20,5 +28,15 @@ mod _native {
     #[pymodule_export]
     use crate::batches::Batches;
     #[pymodule_export]
+    use crate::concat::concat;
+    #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
+    #[pymodule_export]
+    use crate::sequence::{_reopen_sequence, Sequence, open_sequence};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        pyo3::types::PySequence::register::<Sequence>(module.py())
+    }
 }

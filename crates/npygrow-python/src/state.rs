@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::convert::Fit;
 use crate::dtype::{order_name, to_numpy};
 use crate::errors::raise;
+use crate::writer::Writer;
 
 /// What an appender holds.
 pub(crate) enum State {
@@ -24,7 +25,7 @@ impl Default for State {
 
 /// An appender at work.
 pub(crate) struct Open {
-    pub(crate) appender: npygrow::Appender,
+    pub(crate) writer: Writer,
     /// Bytes that may gather in memory.
     pub(crate) buffering: u64,
     /// What passes without a check in Python; `None` until dtype and row shape are settled.
@@ -41,37 +42,42 @@ pub(crate) struct Facts {
     pub(crate) dropped: npygrow::Dropped,
 }
 
-/// The exception that ended a wait for the lock, on its way around the crate's own error.
+/// The exception that ended a wait or long work, on its way around the crate's own error.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt(Arc<Mutex<Option<PyErr>>>);
 
+const INTERRUPTED: &str = "interrupted";
+
 impl Interrupt {
     pub(crate) fn poll(&self) -> npygrow::Result<()> {
-        Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())).map_err(|error| {
+        self.call(|_| Ok(()))
+    }
+
+    /// Lets signal handlers run, then `work`.
+    pub(crate) fn call(&self, work: impl FnOnce(Python<'_>) -> PyResult<()>) -> npygrow::Result<()> {
+        let called = Python::try_attach(|py| py.check_signals().and_then(|()| work(py)));
+        called.unwrap_or(Ok(())).map_err(|error| {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            npygrow::Error::new(ErrorKind::Io, "the wait for the lock was interrupted")
+            npygrow::Error::new(ErrorKind::Io, INTERRUPTED)
         })
     }
 
     pub(crate) fn raise(&self, error: npygrow::Error) -> PyErr {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| raise(error))
+        // Another thread's error is its own. What the work had to undo may be told after it.
+        let waited = error.kind() == ErrorKind::Io && error.detail().starts_with(INTERRUPTED);
+        let interrupted = || self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        waited.then(interrupted).flatten().unwrap_or_else(|| raise(error))
     }
 }
 
 impl Open {
-    /// Whether this many bytes stay in memory, where letting go of the interpreter would cost more than the copy.
-    pub(crate) fn is_buffered(&self, row_size: u64, bytes: usize) -> bool {
-        let waiting = (self.appender.len() - self.appender.committed()) * row_size;
-        waiting + (bytes as u64) < self.buffering
-    }
-
     pub(crate) fn fit(&mut self, py: Python<'_>, path: &str) -> PyResult<Option<&mut Fit>> {
         if self.fit.is_none()
             && let (Some(dtype), Some(row_shape), Some(row_size)) =
-                (self.appender.dtype(), self.appender.row_shape(), self.appender.row_size())
+                (self.writer.dtype(), self.writer.row_shape(), self.writer.row_size())
         {
             let dtype = to_numpy(py, dtype, path)?;
-            self.fit = Some(Fit::new(&dtype, row_shape, row_size, self.appender.order())?);
+            self.fit = Some(Fit::new(&dtype, row_shape, row_size, self.writer.order())?);
         }
         Ok(self.fit.as_mut())
     }
@@ -80,16 +86,16 @@ impl Open {
         if let Some(fit) = self.fit(py, path)? {
             return Ok(Some(fit.dtype(py)));
         }
-        self.appender.dtype().map(|dtype| to_numpy(py, dtype, path)).transpose()
+        self.writer.dtype().map(|dtype| to_numpy(py, dtype, path)).transpose()
     }
 
     pub(crate) fn facts(&mut self, py: Python<'_>, path: &str) -> PyResult<Facts> {
         Ok(Facts {
             dtype: self.dtype(py, path)?.map(Bound::unbind),
-            rows: self.appender.len(),
-            row_shape: self.appender.row_shape().map(<[u64]>::to_vec),
-            order: order_name(self.appender.order()),
-            dropped: self.appender.dropped(),
+            rows: self.writer.len(),
+            row_shape: self.writer.row_shape().map(<[u64]>::to_vec),
+            order: order_name(self.writer.order()),
+            dropped: self.writer.dropped(),
         })
     }
 }

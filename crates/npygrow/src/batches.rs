@@ -98,15 +98,6 @@ impl View {
     }
 }
 
-impl View {
-    fn gather_into(&self, rows: &[u64], out: &mut [u8]) -> Result<()> {
-        let size = self.row_size() as usize;
-        rows.iter()
-            .enumerate()
-            .try_for_each(|(i, &row)| self.read_into(row..row + 1, &mut out[i * size..(i + 1) * size]))
-    }
-}
-
 impl Batches {
     /// How many batches are left.
     #[must_use]
@@ -275,7 +266,9 @@ impl Plan {
         bytes.resize(len, 0);
         match self.shuffle {
             None => self.view.read_into(rows, bytes),
-            Some(shuffle) => self.view.gather_into(&rows.map(|place| shuffle.row(place)).collect::<Vec<_>>(), bytes),
+            Some(shuffle) => {
+                self.view.gather_unmapped(&rows.map(|place| shuffle.row(place)).collect::<Vec<_>>(), bytes)
+            }
         }
     }
 }

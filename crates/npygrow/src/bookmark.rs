@@ -3,10 +3,10 @@
 use crate::error::{Error, Result, error};
 use crate::storage::{Storage, Window};
 use crate::view::{Access, View, open_file};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Which rows of which file a [`View`] shows: small enough to be sent to every worker, all of which then see the same rows.
+/// Which rows of which file a [`View`] shows, or which arrays a [`Sequence`](crate::Sequence): small enough to be sent to every worker, all of which then see the same.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -26,9 +26,9 @@ pub struct Bookmark {
     pub file: Option<u64>,
     /// When it was made, in nanoseconds since 1970, where the file system knows: numbers are given again.
     pub made: Option<u64>,
-    /// Where the array begins in the file, and, where it is one of several, where it ends.
+    /// Where the array begins in the file, and, where it is one of several, where it ends; where all arrays of a sequence do.
     pub part: (u64, Option<u64>),
-    /// How many rows there are.
+    /// How many rows, or arrays, there are.
     pub rows: u64,
     /// What may be done to the values.
     pub access: Access,
@@ -44,42 +44,39 @@ impl View {
     /// `Mismatch` with [`Access::Copy`], whose changes nobody else can see; `Io` when the path cannot be made absolute.
     pub fn bookmark(&self) -> Result<Bookmark> {
         let rows = self.rows();
-        let describe = || {
-            if self.access() == Access::Copy {
-                return Err(error!(Mismatch, "a private copy cannot be sent to another process: send its values"));
-            }
-            let window = self.window();
-            let (file, made) = identity(window)?;
-            Ok(Bookmark {
-                path: std::path::absolute(self.path()).map_err(|why| Error::io("cannot tell where it is", &why))?,
-                file,
-                made,
-                part: (window.start, window.end),
-                rows: self.len(),
-                access: self.access(),
-                max_header_size: rows.max_header_size,
-            })
-        };
-        describe().map_err(|error| rows.named(error))
+        Bookmark::of(self.window(), self.path(), self.len(), self.access(), rows.max_header_size)
+            .map_err(|error| rows.named(error))
     }
 }
 
 impl Bookmark {
+    pub(crate) fn of(window: &Window, path: &Path, rows: u64, access: Access, max_header_size: u64) -> Result<Self> {
+        if access == Access::Copy {
+            return Err(error!(Mismatch, "a private copy cannot be sent to another process: send its values"));
+        }
+        let path = std::path::absolute(path).map_err(|why| Error::io("cannot tell where it is", &why))?;
+        let (file, made) = identity(window)?;
+        Ok(Bookmark { path, file, made, part: (window.start, window.end), rows, access, max_header_size })
+    }
+
     /// The same rows of the same file.
     ///
     /// # Errors
     ///
     /// `Mismatch` when another file has the path by now, or fewer rows are left; as [`View::open`].
     pub fn open(&self) -> Result<View> {
-        let open = || {
-            let file = open_file(&self.path, self.access)?;
-            let window = Window { file: file.into(), start: self.part.0, end: self.part.1 };
-            if identity(&window)? != (self.file, self.made) {
-                return Err(error!(Mismatch, "the file was replaced since its array was sent here: open it again"));
-            }
-            View::over(window, &self.path, self.access, self.max_header_size)?.first(self.rows)
-        };
+        let open = || View::over(self.window()?, &self.path, self.access, self.max_header_size)?.first(self.rows);
         open().map_err(|error: Error| error.at(self.path.display()))
+    }
+
+    /// The part of the file, if it is the same file.
+    pub(crate) fn window(&self) -> Result<Window> {
+        let file = open_file(&self.path, self.access)?;
+        let window = Window { file: file.into(), start: self.part.0, end: self.part.1 };
+        if identity(&window)? != (self.file, self.made) {
+            return Err(error!(Mismatch, "the file was replaced since its array was sent here: open it again"));
+        }
+        Ok(window)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Where a path leads, and making files: rows go into a private temp, which gets the name only when it is whole.
 
-use crate::error::{Error, Result, error};
+use crate::error::{Error, Result};
 use crate::format::{Growable, Layout};
 use crate::grow::{Durability, Growing};
 use crate::inplace;
+use crate::joining;
 use crate::open::{Found, Spec, find};
 use crate::options::{Mode, Options};
 use crate::storage::{Directory, Folder, Hold, Owner, Storage, Temp, Wait, acquire};
+use crate::transfer::transfer;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use std::ffi::{OsStr, OsString};
@@ -19,6 +21,8 @@ pub(crate) struct Place {
     pub(crate) folder: Arc<dyn Folder>,
     pub(crate) name: OsString,
     owner: Owner,
+    /// Whether a concat that was interrupted here may go on: only another one may.
+    joins: bool,
 }
 
 /// What there is at a place, under its lock.
@@ -39,7 +43,12 @@ impl Place {
     }
 
     pub(crate) fn new(folder: Arc<dyn Folder>, name: &OsStr) -> Self {
-        Place { folder, name: name.to_os_string(), owner: Owner::new() }
+        Place { folder, name: name.to_os_string(), owner: Owner::new(), joins: false }
+    }
+
+    /// The same place, for a concat.
+    pub(crate) fn for_joining(self) -> Self {
+        Place { joins: true, ..self }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -65,9 +74,13 @@ impl Place {
         }
     }
 
-    /// What is in the file of this place, under its lock: a move in place that was interrupted is finished first.
+    /// What is in the file of this place, under its lock: a move in place that was interrupted is finished first, and a
+    /// file that inputs are still to be joined to is nobody else's.
     pub(crate) fn find(&self, storage: &mut dyn Storage, max_header_size: u64) -> Result<Found> {
         inplace::settle(&*self.folder, &self.name, storage, max_header_size)?;
+        if !self.joins {
+            joining::refuse(&*self.folder, &self.name, storage)?;
+        }
         find(storage, max_header_size)
     }
 
@@ -151,6 +164,19 @@ impl Creation {
         self.temp.storage().write_all_at(self.end, bytes)?;
         self.end += bytes.len() as u64;
         Ok(())
+    }
+
+    /// As [`transfer`], for the next bytes.
+    pub(crate) fn copy_from(
+        &mut self,
+        from: &dyn Storage,
+        from_offset: u64,
+        len: u64,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<u64> {
+        let shared = transfer(self.temp.storage(), from, from_offset, self.end, len, progress)?;
+        self.end += len;
+        Ok(shared)
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -243,22 +269,16 @@ fn copy_rows(
     max_header_size: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
-    /// Copied between two calls of `progress`.
-    const STEP: u64 = 64 << 20;
     let (header, layout) = found.spec.header(found.rows, max_header_size)?;
     let (from, to) = (found.layout.data_start, layout.data_start);
-    let size = end - from;
+    let (size, mut done) = (end - from, 0);
     temp.storage().write_all_at(0, &header.bytes)?;
-    let mut done = 0;
-    while done < size {
-        let step = STEP.min(size - done);
-        let copied = temp.storage().copy_from(old, from + done, to + done, step)?;
-        done += copied;
-        if copied != step {
-            return Err(error!(Io, "copied {done} of {size} bytes: the file was cut meanwhile; it is as it was"));
-        }
+    let mut told = |step| {
+        done += step;
         progress(done, size);
-    }
+        Ok(())
+    };
+    transfer(temp.storage(), old, from, to, size, &mut told).map_err(|error| error.and("the file is as it was"))?;
     Ok(())
 }
 

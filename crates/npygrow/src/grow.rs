@@ -8,6 +8,7 @@ use crate::format::{CountField, Growable, Layout, MAX_ROWS};
 use crate::open::{Found, Growth, Spec};
 use crate::storage::{Latched, Storage};
 use crate::tail::{Dropped, OnTail, Tail};
+use crate::transfer::transfer;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -172,6 +173,11 @@ impl Growing {
         self.storage.into_inner()
     }
 
+    /// The most rows that the header can count.
+    pub(crate) fn max_rows(&self) -> u64 {
+        self.at.count.max_rows().min(MAX_ROWS)
+    }
+
     /// The count after `more` rows, if the header can hold it.
     pub(crate) fn rows_after(&self, more: u64) -> Result<u64> {
         let rows = self.at.rows.checked_add(more).filter(|&rows| rows <= MAX_ROWS);
@@ -229,14 +235,18 @@ impl Growing {
         self.storage.write_all_at(offset, bytes).map_err(|error| self.cut_back(error))
     }
 
-    /// Copies rows that nobody sees yet from another storage. A failure cuts the file back.
-    pub(crate) fn copy_from(&mut self, from: &dyn Storage, from_offset: u64, len: u64) -> Result<()> {
-        let end = self.at.end;
-        match self.storage.copy_from(from, from_offset, end, len) {
-            Ok(copied) if copied == len => Ok(()),
-            Ok(copied) => Err(self.cut_back(error!(Io, "copied {copied} of {len} bytes: the source ended"))),
-            Err(error) => Err(self.cut_back(error)),
-        }
+    /// As [`transfer`], for rows that nobody sees yet, at or after [`end`](Growing::end). A failure cuts the file back.
+    pub(crate) fn copy_from(
+        &mut self,
+        from: &dyn Storage,
+        from_offset: u64,
+        offset: u64,
+        len: u64,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<u64> {
+        debug_assert!(offset >= self.at.end);
+        let done = transfer(&mut self.storage, from, from_offset, offset, len, progress);
+        done.map_err(|error| self.cut_back(error))
     }
 
     /// Makes the file what it was before an append that goes no further.

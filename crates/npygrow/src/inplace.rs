@@ -87,7 +87,7 @@ fn header(found: &Found, max_header_size: u64) -> Result<Vec<u8>> {
 
 /// The number by which a journal knows its file. Not the device's: that may be another one after the next boot, and the
 /// two are in one folder.
-fn number(file: &dyn Storage) -> Result<u64> {
+pub(crate) fn number(file: &dyn Storage) -> Result<u64> {
     Ok(file.identity()?.map_or(0, |identity| identity.file))
 }
 
@@ -341,7 +341,7 @@ impl Record {
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): tells a torn record from a whole one.
-fn checksum(bytes: &[u8]) -> u64 {
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 

@@ -90,7 +90,7 @@ fn advice(found: &Found) -> Option<String> {
             count(bytes, "byte"),
             count(rows, "row")
         ),
-        Health::Sequence => "several arrays in one file: call np.load on one open file, once for each array".into(),
+        Health::Sequence => "several arrays in one file: open_sequence(path) maps each of them".into(),
         Health::Clean if found.is_scalar() => "a 0-d array has no axis to grow along".into(),
         Health::Clean if matches!(found.growth, Growth::NoRoom) => {
             "ensure_appendable(path) makes room in the header, so that rows can be appended".into()

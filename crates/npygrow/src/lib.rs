@@ -21,11 +21,14 @@
 //! | to | use |
 //! |---|---|
 //! | append | [`Appender`] |
+//! | append without waiting for the disk | [`Background`] |
 //! | read row ranges | [`Reader`] |
 //! | map a file | [`View`] |
+//! | map a file of several arrays | [`Sequence`] |
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
+//! | join files | [`concat`] |
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -42,20 +45,30 @@ mod element;
 mod grow;
 mod open;
 mod options;
+mod parts;
 mod rows;
 mod tail;
+mod transfer;
 
 mod append;
 mod read;
 
 #[cfg(feature = "std")]
+mod background;
+#[cfg(feature = "std")]
 mod batches;
 #[cfg(feature = "std")]
 mod bookmark;
 #[cfg(feature = "std")]
+mod concat;
+#[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
 mod dataset;
+#[cfg(feature = "std")]
+mod follow;
+#[cfg(feature = "std")]
+mod gather;
 #[cfg(feature = "std")]
 mod group;
 #[cfg(feature = "std")]
@@ -63,9 +76,15 @@ mod inplace;
 #[cfg(feature = "std")]
 mod inspect;
 #[cfg(feature = "std")]
+mod joining;
+#[cfg(feature = "std")]
+mod pieces;
+#[cfg(feature = "std")]
 mod ragged;
 #[cfg(feature = "std")]
 mod repair;
+#[cfg(feature = "std")]
+mod sequence;
 #[cfg(feature = "std")]
 mod shuffle;
 #[cfg(feature = "std")]
@@ -78,15 +97,20 @@ pub use format::{Dtype, Field, Header, MAX_HEADER_SIZE, MAX_ROWS, Order};
 pub use grow::Durability;
 pub use open::Health;
 pub use options::{Mode, Options};
+pub use parts::{Part, Parts, Torn};
 pub use read::Reader;
 pub use tail::{Dropped, OnTail};
 
 #[cfg(feature = "std")]
 pub use append::save;
 #[cfg(feature = "std")]
+pub use background::{Background, Limits};
+#[cfg(feature = "std")]
 pub use batches::{Batches, Block};
 #[cfg(feature = "std")]
 pub use bookmark::Bookmark;
+#[cfg(feature = "std")]
+pub use concat::{ConcatOptions, Joined, OnExists, concat, concat_in, concat_with};
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]
@@ -95,7 +119,7 @@ pub use dataset::{
     FolderRecovery, FolderReport, inspect_folder, recover_folder, recover_folder_in,
 };
 #[cfg(feature = "std")]
-pub use group::Part;
+pub use group::ColumnPart;
 #[cfg(feature = "std")]
 pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
 #[cfg(feature = "std")]
@@ -105,6 +129,8 @@ pub use repair::{
     RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, ensure_appendable_with, recover,
     recover_in,
 };
+#[cfg(feature = "std")]
+pub use sequence::Sequence;
 #[cfg(feature = "std")]
 pub use view::{Access, View};
 

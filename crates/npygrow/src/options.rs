@@ -23,7 +23,8 @@ pub enum Mode {
     New,
 }
 
-type Poll = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+/// Asked by who waits whether to go on.
+pub(crate) type Poll = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// How to open an [`Appender`](crate::Appender): a builder.
 ///

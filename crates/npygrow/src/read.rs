@@ -4,16 +4,24 @@
 use crate::create::Place;
 use crate::element::{self, Element};
 #[cfg(feature = "std")]
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::error::{Result, error};
 #[cfg(feature = "std")]
 use crate::format::MAX_HEADER_SIZE;
 use crate::format::{Dtype, Order};
 use crate::rows::Rows;
+#[cfg(feature = "std")]
+use crate::rows::replaced;
 use crate::storage::Storage;
+#[cfg(feature = "std")]
+use crate::storage::Watch;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
+#[cfg(feature = "std")]
+use std::path::{Path, PathBuf};
+#[cfg(feature = "std")]
+use std::time::{Duration, Instant};
 
 /// A `.npy` file open for reading row ranges into memory. It never writes and takes no lock.
 ///
@@ -29,25 +37,48 @@ use core::ops::Range;
 pub struct Reader {
     storage: Box<dyn Storage>,
     rows: Rows,
+    /// Where to see whether the file was replaced.
+    #[cfg(feature = "std")]
+    path: Option<PathBuf>,
+    #[cfg(feature = "std")]
+    watch: Option<Watch>,
 }
 
 impl Reader {
-    /// Opens `path`; symlinks are followed.
+    /// Opens `path`, whose header is at most [`MAX_HEADER_SIZE`] bytes long; symlinks are followed.
     ///
     /// # Errors
     ///
     /// `NeedsRecovery` when it holds fewer rows than it counts; `NotNpy`, `Malformed`, `Unsupported`, `OverLimit` when it
     /// is no file for us; `Io` for the rest.
     #[cfg(feature = "std")]
-    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Reader::open_with(path, MAX_HEADER_SIZE)
+    }
+
+    /// As [`open`](Reader::open), with another limit for the header.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Reader::open).
+    #[cfg(feature = "std")]
+    pub fn open_with(path: impl AsRef<Path>, max_header_size: u64) -> Result<Self> {
         let path = path.as_ref();
         let open = || {
             let place = Place::resolve(path)?;
             let storage = place.folder.open(&place.name, false)?.ok_or_else(crate::create::missing)?;
-            let rows = Rows::find(&*storage, Some(path.to_string_lossy().into()), MAX_HEADER_SIZE)?;
-            Ok(Reader { storage, rows })
+            let rows = Rows::find(&*storage, Some(path.to_string_lossy().into()), max_header_size)?;
+            Reader::over(storage, rows, path)
         };
         open().map_err(|error: Error| error.at(path.display()))
+    }
+
+    /// Over what is known of the file at `path` already.
+    #[cfg(feature = "std")]
+    pub(crate) fn over(storage: Box<dyn Storage>, rows: Rows, path: &Path) -> Result<Self> {
+        // Absolute: a reader outlives a change of the working directory. Through symlinks, which may lead elsewhere one day.
+        let path = std::path::absolute(path).map_err(|error| Error::io("cannot tell the working folder", &error))?;
+        Ok(Reader { storage, rows, path: Some(path), watch: None })
     }
 
     /// Reads from `storage`, whose header is at most `max_header_size` bytes long.
@@ -56,8 +87,14 @@ impl Reader {
     ///
     /// As [`Reader::open`].
     pub fn on(storage: Box<dyn Storage>, max_header_size: u64) -> Result<Self> {
-        let rows = Rows::find(&*storage, None, max_header_size)?;
-        Ok(Reader { storage, rows })
+        Ok(Reader {
+            rows: Rows::find(&*storage, None, max_header_size)?,
+            storage,
+            #[cfg(feature = "std")]
+            path: None,
+            #[cfg(feature = "std")]
+            watch: None,
+        })
     }
 
     /// The dtype of the items.
@@ -132,4 +169,80 @@ impl Reader {
     pub fn refresh(&mut self) -> Result<Range<u64>> {
         self.rows.refresh(&*self.storage)
     }
+
+    /// Waits until there are new rows, and says which they are; none after `timeout`, and `None` waits for ever.
+    ///
+    /// The waiting costs next to nothing, by inotify where there is one, else by looking now and then: on Linux rows are
+    /// there some 100 microseconds after their commit, later on a busy machine. A writer that closes the file and goes on
+    /// later is not noticed.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("pose.npy");
+    /// use std::time::Duration;
+    ///
+    /// let mut writer = npygrow::Appender::open(&path)?;
+    /// writer.append(&[[0.0f32, 0.5]])?;
+    /// let mut pose = npygrow::Reader::open(&path)?;
+    /// let late = std::thread::spawn(move || writer.append(&[[1.0f32, 1.5]]));
+    /// let new = pose.wait(None)?;
+    /// assert_eq!(pose.rows::<[f32; 2]>(new)?, [[1.0, 1.5]]);
+    /// assert!(pose.wait(Some(Duration::from_millis(1)))?.is_empty());
+    /// # late.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when the file was overwritten, replaced, renamed, deleted, or is shorter; rows that were committed before
+    /// a replacement come first. `NeedsRecovery` while its rows are moved in place; `Io` when reading fails.
+    #[cfg(feature = "std")]
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Range<u64>> {
+        let watch = match self.watch.take() {
+            Some(watch) => Ok(watch),
+            None => Watch::new(&*self.storage, self.path.as_deref()),
+        };
+        let waited = watch.and_then(|mut watch| {
+            let waited = self.wait_by(&mut watch, timeout);
+            self.watch = Some(watch);
+            waited
+        });
+        waited.map_err(|error| self.rows.named(error))
+    }
+
+    #[cfg(feature = "std")]
+    fn wait_by(&mut self, watch: &mut Watch, timeout: Option<Duration>) -> Result<Range<u64>> {
+        let start = Instant::now();
+        loop {
+            let new = self.look()?;
+            if !new.is_empty() {
+                watch.is_alive();
+                return Ok(new);
+            }
+            if watch.is_elsewhere()? {
+                // Rows may have come between the two.
+                let last = self.look()?;
+                return if last.is_empty() { Err(elsewhere()) } else { Ok(last) };
+            }
+            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Ok(new);
+            }
+            watch.pause(left);
+        }
+    }
+
+    /// As [`refresh`](Reader::refresh); what is no array any more was overwritten.
+    #[cfg(feature = "std")]
+    fn look(&mut self) -> Result<Range<u64>> {
+        self.refresh().map_err(|error| match error.kind() {
+            ErrorKind::NotNpy | ErrorKind::Malformed => replaced(),
+            _ => error,
+        })
+    }
+}
+
+#[cfg(feature = "std")]
+fn elsewhere() -> Error {
+    error!(Mismatch, "the file was replaced, renamed or deleted while it was followed: open it again")
 }

@@ -71,7 +71,7 @@ impl Tail {
 pub(crate) fn sequence() -> Error {
     error!(
         Unsupported,
-        "a second array begins where the first ends (several np.save calls into one file): read it with np.load on one open \
-         file, once for each array, and save each array to a file of its own"
+        "a second array begins where the first ends (several np.save calls into one file): \
+         open_sequence(path) reads them; save each array to a file of its own to append to it"
     )
 }

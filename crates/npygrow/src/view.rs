@@ -5,6 +5,7 @@ use crate::create::{Place, missing};
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
+use crate::gather::{Source, gather};
 use crate::open::Health;
 use crate::rows::Rows;
 use crate::storage::{File, Window};
@@ -28,7 +29,8 @@ pub enum Access {
 
 /// The rows of a `.npy` file, mapped. Clones share the mapping, and keep it when another is refreshed.
 ///
-/// A file that another program cuts while it is mapped faults (SIGBUS) where its pages are gone; appending never does that.
+/// A file that another program cuts while it is mapped faults (SIGBUS) where its pages are gone, for whoever reads the slices
+/// of [`bytes`](View::bytes) and [`values`](View::values); appending never does that. Calls that copy give an error.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -196,6 +198,90 @@ impl View {
             _ => return Err(self.rows.wrong_len(size, buf.len())),
         }
         Ok(())
+    }
+
+    /// The values of these rows, in this order, one row after the other; `[T; N]` is `N` of them. As
+    /// [`gather_into`](View::gather_into).
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("pose.npy");
+    /// # npygrow::Appender::open(&path)?.append(&[[0.0f32, 0.5], [1.0, 1.5], [2.0, 2.5]])?;
+    /// let pose = npygrow::View::open(&path, npygrow::MAX_HEADER_SIZE)?;
+    /// assert_eq!(pose.gather::<[f32; 2]>(&[2, 0, 2])?, [[2.0, 2.5], [0.0, 0.5], [2.0, 2.5]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`gather_into`](View::gather_into); `Mismatch` when `T` is not the file's dtype, or its values do not make whole
+    /// rows.
+    pub fn gather<T: Element>(&self, rows: &[u64]) -> Result<Vec<T>> {
+        element::check::<T>(self.dtype())?;
+        let item = size_of::<T>() as u64;
+        if item == 0 || !self.row_size().is_multiple_of(item) {
+            let name = core::any::type_name::<T>();
+            let text = error!(Mismatch, "rows of {} bytes are no whole number of {name}", self.row_size());
+            return Err(self.rows.named(text));
+        }
+        let len = (rows.len() as u64).checked_mul(self.row_size() / item).and_then(|len| usize::try_from(len).ok());
+        let len = len.ok_or_else(|| error!(OverLimit, "{} rows do not fit into memory", rows.len()))?;
+        element::values(len, |bytes| self.gather_into(rows, bytes))
+    }
+
+    /// Copies the bytes of these rows to `out`, in this order; any order will do, and rows may be there twice.
+    ///
+    /// What is in memory is copied by as many threads as there are cores; the rest is asked of the disk all at once, in the
+    /// file's order and without read-ahead. The threads end with the call.
+    ///
+    /// # Errors
+    ///
+    /// `Mismatch` when there are fewer rows, `out` is not as long as they are, or the file was cut; `Io` when reading fails.
+    /// With [`Access::Copy`], and on other systems than Linux, a file that is cut during the call may fault.
+    pub fn gather_into(&self, rows: &[u64], out: &mut [u8]) -> Result<()> {
+        self.gather_part_into(rows, 0..self.row_size(), out)
+    }
+
+    /// As [`gather_into`](View::gather_into), but only these bytes of each row.
+    ///
+    /// # Errors
+    ///
+    /// As [`gather_into`](View::gather_into); `Mismatch` when a row has fewer bytes.
+    pub fn gather_part_into(&self, rows: &[u64], part: Range<u64>, out: &mut [u8]) -> Result<()> {
+        self.gather_from(self.bytes(), rows, part, out)
+    }
+
+    /// As [`gather_into`](View::gather_into), but never through the mapping, whose pages then are not this process's.
+    pub(crate) fn gather_unmapped(&self, rows: &[u64], out: &mut [u8]) -> Result<()> {
+        let map = if self.access == Access::Copy { self.bytes() } else { &[] };
+        self.gather_from(map, rows, 0..self.row_size(), out)
+    }
+
+    fn gather_from(&self, map: &[u8], rows: &[u64], part: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let (len, stride) = (self.len(), self.row_size());
+        let refuse = |detail: Error| Err(self.rows.named(detail));
+        if let Some(row) = rows.iter().max().filter(|row| **row >= len) {
+            return refuse(error!(Mismatch, "expected rows in 0..{len}, found {row}"));
+        }
+        if part.start > part.end || part.end > stride {
+            let (start, end) = (part.start, part.end);
+            return refuse(error!(Mismatch, "expected bytes in 0..{stride} of each row, found {start}..{end}"));
+        }
+        let size = part.end - part.start;
+        let (Ok(row_size), Ok(stride), Ok(skip), true) = (
+            usize::try_from(size),
+            usize::try_from(stride),
+            usize::try_from(part.start),
+            (rows.len() as u64).checked_mul(size) == Some(out.len() as u64),
+        ) else {
+            let (rows, found) = (rows.len(), out.len());
+            return refuse(error!(Mismatch, "expected a buffer for {rows} rows of {size} bytes, found {found} bytes"));
+        };
+        let start = self.window.start + self.rows.found.layout.data_start + part.start;
+        let map = map.get(skip..).unwrap_or_default();
+        let (is_private, is_writable) = (self.access == Access::Copy, self.access == Access::Write);
+        let source = Source { file: &self.window.file, start, stride, map, is_private, is_writable, row_size };
+        gather(&source, rows, out).map_err(|error| self.rows.named(error))
     }
 
     /// Looks for new rows, maps them, and says which they are. Slices that were handed out stay as they are.

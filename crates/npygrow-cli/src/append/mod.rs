@@ -10,14 +10,14 @@ use crate::truncate::dropped;
 use crate::{DONE, FAILED};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use files::Rows;
-use npygrow::{Appender, Dropped, Dtype, Durability, Error, ErrorKind, OnTail, Options, Result, inspect};
+use npygrow::{Appender, Dropped, Dtype, Durability, Error, ErrorKind, Mode, OnTail, Options, Result, inspect};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const STDIN: &str = "-";
+pub(crate) const STDIN: &str = "-";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,55 +43,66 @@ Exit status: 0 done; 2 failure, also when lines or a torn last row were left out
 pub(crate) struct Append {
     /// The file that grows; made where there is none
     #[arg(value_name = "OUT")]
-    output: PathBuf,
+    pub(crate) output: PathBuf,
 
     /// .npy files; with --csv text; - is standard input, raw rows without --csv
     #[arg(required = true, value_name = "IN")]
-    inputs: Vec<PathBuf>,
+    pub(crate) inputs: Vec<PathBuf>,
 
     /// Take lines of CSV, one row a line
     #[arg(long)]
-    csv: bool,
+    pub(crate) csv: bool,
 
     /// The first line names the columns: fields go by name
     #[arg(long, requires = "csv")]
-    header: bool,
+    pub(crate) header: bool,
 
     /// The dtype of a new file, or that OUT must have
     #[arg(long)]
-    dtype: Option<Dtype>,
+    pub(crate) dtype: Option<Dtype>,
 
     /// The same for the shape of a row: 3, or 2,3
     #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
-    row_shape: Option<Vec<u64>>,
+    pub(crate) row_shape: Option<Vec<u64>>,
 
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// How OUT is written.
+#[derive(clap::Args)]
+pub(crate) struct Writing {
     /// What published rows survive
     #[arg(long, value_name = "process|ordered|power", hide_possible_values = true, default_value = "process")]
     #[arg(value_parser = PossibleValuesParser::new(["process", "ordered", "power"]).map(durability))]
-    durability: Durability,
+    pub(crate) durability: Durability,
 
     /// Publish when so many bytes wait
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
-    buffering: usize,
+    pub(crate) buffering: usize,
 
     /// Hold the lock only while writing: several can append
     #[arg(long)]
-    turns: bool,
+    pub(crate) turns: bool,
 
     /// Wait so long for another appender
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    lock_timeout: Option<Duration>,
+    pub(crate) lock_timeout: Option<Duration>,
 
     /// What to do with bytes after the last row
     #[arg(long, value_name = "auto|keep|drop|error", hide_possible_values = true, default_value = "auto")]
     #[arg(value_parser = PossibleValuesParser::new(["auto", "keep", "drop", "error"]).map(on_tail))]
-    on_tail: OnTail,
+    pub(crate) on_tail: OnTail,
 
-    #[command(flatten)]
-    common: Common,
+    /// Not an argument here: what becomes of a file that is there.
+    #[arg(skip)]
+    pub(crate) mode: Mode,
 }
 
-fn durability(name: String) -> Durability {
+pub(crate) fn durability(name: String) -> Durability {
     match &*name {
         "ordered" => Durability::Ordered,
         "power" => Durability::Power,
@@ -108,26 +119,26 @@ fn on_tail(name: String) -> OnTail {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "expected a number of seconds")?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// What came of it, also where it failed in the end.
 #[derive(Default)]
-struct Done {
-    appended: u64,
+pub(crate) struct Done {
+    pub(crate) appended: u64,
     /// In all; `None` where it did not come to appending.
-    rows: Option<u64>,
-    dropped: Dropped,
+    pub(crate) rows: Option<u64>,
+    pub(crate) dropped: Dropped,
     /// Lines that are no rows.
-    left_out: u64,
+    pub(crate) left_out: u64,
     /// The last line has no newline: its writer may have been killed half-way.
-    is_unended: bool,
+    pub(crate) is_unended: bool,
 }
 
 /// The files that failed, and why.
-type Failures = Vec<(PathBuf, Error)>;
+pub(crate) type Failures = Vec<(PathBuf, Error)>;
 
 impl Append {
     /// `is_watched`: `err` is a terminal, where somebody may wonder how long it takes.
@@ -138,28 +149,19 @@ impl Append {
         } else {
             self.files(&mut done, is_watched.then_some(&mut *err))
         };
-        let max = self.common.max_header_size;
-        let advise = |(path, error): (PathBuf, Error)| (path.clone(), advised(&path, error, max));
-        let failures: Failures = finished.err().unwrap_or_default().into_iter().map(advise).collect();
-        if self.common.json {
-            writeln!(out, "{}", facts(&self.output, &done, &failures))?;
-        } else {
-            if let Some(rows) = done.rows {
-                writeln!(out, "{}: {}", paint(STRONG, plain(self.output.display())), words(&done, rows))?;
-            }
-            failures.iter().try_for_each(|(path, error)| complain_of(err, path, error))?;
-        }
-        Ok(if failures.is_empty() && done.left_out == 0 { DONE } else { FAILED })
+        conclude(&self.output, &self.common, &done, finished, out, err)
     }
 
     fn options(&self) -> Options {
+        let writing = &self.writing;
         let options = Appender::options()
-            .durability(self.durability)
-            .buffering(self.buffering)
-            .turns(self.turns)
-            .on_tail(self.on_tail)
+            .mode(writing.mode)
+            .durability(writing.durability)
+            .buffering(writing.buffering)
+            .turns(writing.turns)
+            .on_tail(writing.on_tail)
             .max_header_size(self.common.max_header_size);
-        match self.lock_timeout {
+        match writing.lock_timeout {
             Some(timeout) => options.lock_timeout(timeout),
             None => options,
         }
@@ -167,7 +169,8 @@ impl Append {
 
     /// What the rows of OUT are; `None` where it is still to be made.
     fn known(&self) -> Result<Option<Rows>> {
-        if fs::metadata(&self.output).is_ok_and(|file| file.is_file() && file.len() == 0) {
+        let is_empty = fs::metadata(&self.output).is_ok_and(|file| file.is_file() && file.len() == 0);
+        if is_empty || self.writing.mode != Mode::Append {
             return Ok(None);
         }
         match inspect(&self.output, self.common.max_header_size) {
@@ -182,7 +185,29 @@ impl Append {
     }
 }
 
-fn mismatch(detail: impl Into<String>) -> Error {
+/// Says what came of it, and returns the exit status.
+pub(crate) fn conclude(
+    output: &Path,
+    common: &Common,
+    done: &Done,
+    finished: Result<(), Failures>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<i32> {
+    let advise = |(path, error): (PathBuf, Error)| (path.clone(), advised(&path, error, common.max_header_size));
+    let failures: Failures = finished.err().unwrap_or_default().into_iter().map(advise).collect();
+    if common.json {
+        writeln!(out, "{}", facts(output, done, &failures))?;
+    } else {
+        if let Some(rows) = done.rows {
+            writeln!(out, "{}: {}", paint(STRONG, plain(output.display())), words(done, rows))?;
+        }
+        failures.iter().try_for_each(|(path, error)| complain_of(err, path, error))?;
+    }
+    Ok(if failures.is_empty() && done.left_out == 0 { DONE } else { FAILED })
+}
+
+pub(crate) fn mismatch(detail: impl Into<String>) -> Error {
     Error::new(ErrorKind::Mismatch, detail.into())
 }
 

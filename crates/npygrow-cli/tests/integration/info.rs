@@ -133,9 +133,51 @@ order   C, the first axis grows
 rows    1, 12 bytes each
 header  128 bytes, version 1.0, room to count 9,999,999,999,999,999 rows
 health  sequence: another array begins after the last row
-call    np.load(file)  in Python, once for each array of the open file
+arrays  1
+array   0  (1, 3)  <f4  C  at offset 0
+torn    array 1, at offset 140: cut off within its header: an np.save is under way, or was interrupted
+call    npygrow.open_sequence(path)  in Python, maps each of them
+call    truncate -s 140 seq.npy      cuts the array that is not whole
 ";
     folder.check(&["info", "--check", "seq.npy"], 1, expected, "");
+    folder.check(&["info", "seq.npy"], 0, expected, "");
+    let json = concat!(
+        r#"{"path":"seq.npy","shape":[1,3],"dtype":"<f4","order":"C","version":1,"header_len":128,"#,
+        r#""room":9999999999999999,"ours":true,"rows":1,"rows_on_disk":1,"row_size":12,"file_size":148,"#,
+        r#""health":"sequence","tail_rows":0,"tail_bytes":0,"torn_bytes":0,"notes":[],"#,
+        r#""advice":["npygrow.open_sequence(path): in Python, maps each of them"],"array_count":1,"#,
+        r#""arrays":[{"shape":[1,3],"dtype":"<f4","order":"C","offset":0,"size":140}],"#,
+        r#""torn":{"index":1,"offset":140,"bytes":8,"#,
+        r#""text":"array 1, at offset 140: cut off within its header: an np.save is under way, or was interrupted"}}"#,
+    );
+    folder.check(&["info", "--json", "seq.npy"], 0, &format!("{json}\n"), "");
+}
+
+#[test]
+fn very_many_arrays_in_one_file() {
+    let folder = Folder::new();
+    folder.header("fortran.npy", 128, "{'descr': '>i2', 'fortran_order': True, 'shape': (), }", b"ab");
+    folder.grown("seq.npy", 12, b"");
+    let one = std::fs::read(folder.path("seq.npy")).unwrap();
+    let other = std::fs::read(folder.path("fortran.npy")).unwrap();
+    folder.write("seq.npy", &[&other[..], &one.repeat(1_100), b"\n"].concat());
+    let out = folder.command(&["info", "seq.npy"]).output().unwrap();
+    let out = String::from_utf8(out.stdout).unwrap();
+    let (_, out) = out.split_once("arrays  1,101\n").unwrap();
+    assert!(
+        out.starts_with("array   0   ()       >i2  F  at offset 0\narray   1   (12, 3)  <f4  C  at offset 130\n"),
+        "{out}"
+    );
+    let end = "\
+array   19  (12, 3)  <f4  C  at offset 5026
+        and 1,081 more
+torn    array 1101, at offset 299330: expected it, or the end of the file, found text; arrays after it cannot be found
+call    npygrow.open_sequence(path)  in Python, maps each of them
+";
+    assert!(out.ends_with(end), "{out}");
+    let out = folder.command(&["info", "--json", "seq.npy"]).output().unwrap();
+    let facts: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((facts["arrays"].as_array().unwrap().len(), &facts["array_count"]), (1_000, &1_101.into()));
 }
 
 #[test]

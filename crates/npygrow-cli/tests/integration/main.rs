@@ -5,10 +5,13 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod append;
+mod concat;
 mod ensure_appendable;
 mod guide;
+mod import;
 mod info;
 mod live;
+mod print;
 mod recover;
 mod shell;
 mod truncate;

@@ -34,7 +34,8 @@ Examples:
   npy man > ~/.local/share/man/man1/npy.1
 ";
 
-const VERBS: [&str; 5] = ["info", "append", "ensure-appendable", "truncate", "recover"];
+const VERBS: [&str; 9] =
+    ["info", "head", "tail", "slice", "follow", "append", "ensure-appendable", "truncate", "recover"];
 
 #[test]
 fn helps() {

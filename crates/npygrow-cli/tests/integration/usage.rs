@@ -10,7 +10,13 @@ Usage: npy <COMMAND>
 
 Commands:
   info               Say what files hold, whether they are well, and what to call if not
+  head               Print the first rows
+  tail               Print the last rows
+  slice              Print a slice of the rows
+  follow             Print rows as they are appended
   append             Append rows from .npy files, standard input or CSV
+  import             Append rows from CSV, HDF5 or Zarr
+  concat             Join .npy files into one that can grow
   ensure-appendable  Make room in headers, so that rows can be appended
   truncate           Cut a file to its first rows
   recover            Mend files after a crash or a cut download
@@ -23,8 +29,11 @@ Options:
 
 Examples:
   npy info pose.npy                what it holds and how it is
+  npy tail -f pose.npy             its last rows, and those that come
   npy append all.npy day*.npy      rows of other files
+  npy import all.npy old.h5:/run1  rows of CSV, HDF5 or Zarr
   sensors | npy append log.npy - --csv --dtype '<f4' --row-shape 3
+  npy concat all.npy 'part-*.npy'  one file of many
   npy recover pose.npy             after a crash or a cut download
 
 Exit status: 0 done, 1 something found (--check), 2 wrong usage or failure.
@@ -52,6 +61,9 @@ Examples:
 
 A tail is what follows the last row that the header counts. While a program
 appends there can be one for a moment: nothing is wrong then.
+
+A sequence is a file of several arrays; the first 20 of them are listed, with
+--json the first 1,000.
 
 Exit status: 0 done, 1 a file needs mending (--check), 2 one cannot be read.
 ";

@@ -5,6 +5,8 @@ use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::{Layout, MAX_ROWS, Tuple};
 use crate::open::Spec;
+#[cfg(feature = "std")]
+use crate::options::Poll;
 use alloc::vec::Vec;
 use core::any::TypeId;
 
@@ -82,19 +84,66 @@ impl Appender {
         Ok(())
     }
 
-    pub(super) fn not_whole_rows(&self, row_size: u64, size: u64) -> Error {
-        let shape = Tuple(self.row_shape().unwrap_or_default());
-        if row_size == 0 {
-            return error!(Mismatch, "rows of shape {shape} take no bytes: call append_rows with their number");
+    /// Publishes what is buffered; from here on who drives this appender gathers and waits, as `buffering` and `on_wait` ask.
+    #[cfg(feature = "std")]
+    pub(crate) fn hand_over(&mut self) -> Result<(usize, Option<Poll>)> {
+        if self.options.turns {
+            let why = "the numbers that append gives hold for the one appender of a file";
+            return Err(self.named(error!(Mismatch, "no turns in the background: {why}; gather with `buffering`")));
         }
-        error!(Mismatch, "expected whole rows of shape {shape}, {row_size} bytes each, found {size} bytes")
+        if self.buffered > 0 {
+            self.commit()?;
+        }
+        self.asked.buffering = 0;
+        Ok((core::mem::take(&mut self.options.buffering), self.options.on_wait.clone()))
     }
+
+    /// What the rows are, once it is known.
+    #[cfg(feature = "std")]
+    pub(crate) fn spec(&self) -> Option<Spec> {
+        self.options.spec()
+    }
+
+    /// The most rows that the header can count.
+    #[cfg(feature = "std")]
+    pub(crate) fn max_rows(&self) -> u64 {
+        match &self.state {
+            State::Growing(growing) => growing.max_rows(),
+            _ => MAX_ROWS,
+        }
+    }
+
+    /// Refuses, for good, when another program has changed the file.
+    #[cfg(feature = "std")]
+    pub(crate) fn check_unchanged(&mut self) -> Result<()> {
+        match &mut self.state {
+            State::Growing(growing) => growing.check().map_err(|error| self.named(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses when it is latched.
+    #[cfg(feature = "std")]
+    pub(crate) fn check_usable(&mut self) -> Result<()> {
+        match &mut self.state {
+            State::Growing(growing) => growing.storage().check(),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn not_whole_rows(row_shape: &[u64], row_size: u64, size: u64) -> Error {
+    let shape = Tuple(row_shape);
+    if row_size == 0 {
+        return error!(Mismatch, "rows of shape {shape} take no bytes: call append_rows with their number");
+    }
+    error!(Mismatch, "expected whole rows of shape {shape}, {row_size} bytes each, found {size} bytes")
 }
 
 pub(super) fn row_size(spec: &Spec) -> Result<u64> {
     Ok(Layout::new(0, &spec.dtype, &spec.row_shape)?.row_size)
 }
 
-pub(super) fn unknown_dtype() -> Error {
+pub(crate) fn unknown_dtype() -> Error {
     error!(Mismatch, "a new file needs a dtype and a row shape: give them as options, or append typed values")
 }

@@ -5,6 +5,8 @@ use super::{Appender, State};
 use crate::create::Creation;
 use crate::error::{Error, Result, error};
 #[cfg(feature = "std")]
+use crate::storage::Storage;
+#[cfg(feature = "std")]
 use alloc::boxed::Box;
 use core::ops::Range;
 
@@ -62,6 +64,40 @@ impl Batch<'_> {
             }
             #[cfg(feature = "std")]
             (Target::New(creation), _) => creation.write(bytes),
+            _ => Err(failed_before()),
+        }
+    }
+
+    /// As [`write`](Batch::write), for `len` bytes of another storage, through no memory of ours where the system can; of an
+    /// appender without a buffer. Says how many bytes are shared.
+    #[cfg(feature = "std")]
+    pub(crate) fn copy_from(
+        &mut self,
+        from: &dyn Storage,
+        from_offset: u64,
+        len: u64,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<u64> {
+        let done = self.put_from(from, from_offset, len, progress);
+        done.inspect_err(|_| self.undo())
+    }
+
+    #[cfg(feature = "std")]
+    fn put_from(
+        &mut self,
+        from: &dyn Storage,
+        from_offset: u64,
+        len: u64,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<u64> {
+        self.left = self.left.checked_sub(len).ok_or_else(|| self.wrong_size())?;
+        match (&mut self.to, &mut self.appender.state) {
+            (Target::File { offset }, State::Growing(growing)) => {
+                let shared = growing.copy_from(from, from_offset, *offset, len, progress)?;
+                *offset += len;
+                Ok(shared)
+            }
+            (Target::New(creation), _) => creation.copy_from(from, from_offset, len, progress),
             _ => Err(failed_before()),
         }
     }

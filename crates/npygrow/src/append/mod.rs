@@ -11,7 +11,8 @@ mod publish;
 #[cfg(feature = "std")]
 mod together;
 
-use accept::{row_size, unknown_dtype};
+use accept::row_size;
+pub(crate) use accept::{not_whole_rows, unknown_dtype};
 pub use batch::Batch;
 use batch::Target;
 #[cfg(feature = "std")]
@@ -203,7 +204,7 @@ impl Appender {
         let row_size = self.known_row_size()?;
         let size = rows.len() as u64;
         if row_size == 0 || !size.is_multiple_of(row_size) {
-            let error = self.not_whole_rows(row_size, size);
+            let error = not_whole_rows(self.row_shape().unwrap_or_default(), row_size, size);
             return Err(self.failed(error));
         }
         self.append_rows(size / row_size, rows)

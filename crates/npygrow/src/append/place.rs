@@ -42,7 +42,7 @@ impl Options {
 }
 
 impl Appender {
-    pub(super) fn at(options: Options, place: Place) -> Result<Self> {
+    pub(crate) fn at(options: Options, place: Place) -> Result<Self> {
         if options.turns && options.mode == Mode::Write {
             return Err(error!(Mismatch, "turns go with mode \"a\" or \"x\": replacing a file is one appender's work"));
         }
@@ -150,7 +150,8 @@ impl Appender {
                 let (from, start, len) = late.rows();
                 growing.prepare(len)?;
                 let rows = growing.rows_after(count)?;
-                growing.copy_from(from, start, len)?;
+                let end = growing.end();
+                growing.copy_from(from, start, end, len, &mut |_| Ok(()))?;
                 growing.commit(rows)
             }
             _ => match late.finish(&place, true, self.options.durability)? {

@@ -3,7 +3,6 @@
 use super::{Appender, Batch, State};
 use crate::error::{Result, error};
 use crate::format::Dtype;
-use crate::open::Spec;
 use crate::options::Options;
 use crate::storage::File;
 use alloc::vec::Vec;
@@ -20,11 +19,6 @@ impl Appender {
     /// Whether there is a file.
     pub(crate) fn is_made(&self) -> bool {
         matches!(self.state, State::Growing(_))
-    }
-
-    /// What its rows are, once it is known.
-    pub(crate) fn spec(&self) -> Option<Spec> {
-        self.options.spec()
     }
 
     /// Asks of the rows what the options left open, as `Options::dtype` and `Options::row_shape` do, but makes no file.

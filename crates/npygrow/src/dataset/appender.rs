@@ -2,7 +2,7 @@ use super::{Kind, check_name, columns_in, file_name, is_items};
 use crate::create::exists;
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
-use crate::group::{Column, Group, Part, file_options};
+use crate::group::{Column, ColumnPart, Group, file_options};
 use crate::open::Spec;
 use crate::options::{Mode, Options};
 use crate::ragged::open_column;
@@ -24,13 +24,13 @@ use std::path::Path;
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("run");
-/// use npygrow::{Dataset, DatasetAppender, Part};
+/// use npygrow::{Dataset, DatasetAppender, ColumnPart};
 ///
 /// let mut run = DatasetAppender::open(&path)?;
 /// run.define("label", &"|u1".parse()?, &[])?;
 /// run.define_ragged("text", &"|u1".parse()?, &[])?;
-/// let text = Part::Items { lengths: &[3, 4], values: b"npygrow" };
-/// assert_eq!(run.append(2, &[("label", Part::Rows(&[0, 1])), ("text", text)])?, Some(0..2));
+/// let text = ColumnPart::Items { lengths: &[3, 4], values: b"npygrow" };
+/// assert_eq!(run.append(2, &[("label", ColumnPart::Rows(&[0, 1])), ("text", text)])?, Some(0..2));
 /// run.close()?;
 ///
 /// let run = Dataset::open(&path, npygrow::MAX_HEADER_SIZE)?;
@@ -164,7 +164,7 @@ impl DatasetAppender {
     /// `Mismatch` when columns are missing or unknown, or a part is not of so many whole rows: nothing is written then. Else
     /// as [`Appender::append_bytes`](crate::Appender::append_bytes), and nothing is appended to any column; `Latched` when
     /// that could not be seen to.
-    pub fn append(&mut self, rows: u64, parts: &[(&str, Part<'_>)]) -> Result<Option<Range<u64>>> {
+    pub fn append(&mut self, rows: u64, parts: &[(&str, ColumnPart<'_>)]) -> Result<Option<Range<u64>>> {
         let in_order = parts.len() == self.group.columns().len()
             && self.group.columns().iter().zip(parts).all(|(column, (name, _))| column.name == *name);
         // As long as there is no row, what is defined may have to become a column first.
@@ -182,7 +182,7 @@ impl DatasetAppender {
     }
 
     /// Refuses names that are not the columns', and opens those that are only defined.
-    fn settle_columns(&mut self, parts: &[(&str, Part<'_>)]) -> Result<()> {
+    fn settle_columns(&mut self, parts: &[(&str, ColumnPart<'_>)]) -> Result<()> {
         let there = |name: &str| self.group.columns().iter().any(|column| column.name == name);
         let given = |name: &str| parts.iter().any(|(part, _)| *part == name);
         let quoted = |names: Vec<&str>| names.join(", ");

@@ -70,13 +70,13 @@ impl Column {
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("run");
-/// use npygrow::{Column, Dataset, DatasetAppender, Part};
+/// use npygrow::{Column, Dataset, DatasetAppender, ColumnPart};
 ///
 /// let mut run = DatasetAppender::open(&path)?;
 /// run.define("label", &"|u1".parse()?, &[])?;
-/// run.append(2, &[("label", Part::Rows(&[7, 8]))])?;
+/// run.append(2, &[("label", ColumnPart::Rows(&[7, 8]))])?;
 /// let mut reader = Dataset::open(&path, npygrow::MAX_HEADER_SIZE)?;
-/// run.append(1, &[("label", Part::Rows(&[9]))])?;
+/// run.append(1, &[("label", ColumnPart::Rows(&[9]))])?;
 /// assert_eq!(reader.refresh()?, 2..3);
 /// let Some(Column::Plain(label)) = reader.get("label") else { panic!() };
 /// assert_eq!(label.values::<u8>(), Some(&[7, 8, 9][..]));

@@ -12,7 +12,7 @@ pub(crate) const OFFSETS: &str = "offsets.npy";
 
 /// What one column gets of an append.
 #[derive(Clone, Copy, Debug)]
-pub enum Part<'a> {
+pub enum ColumnPart<'a> {
     /// Rows of one size, as they lie in the file.
     Rows(&'a [u8]),
     /// Items of different length.
@@ -94,14 +94,14 @@ impl Column {
     }
 
     /// Refuses a part that does not fit, and says how many bytes it takes in the files.
-    pub(super) fn check(&self, rows: u64, part: &Part<'_>) -> Result<u64> {
+    pub(super) fn check(&self, rows: u64, part: &ColumnPart<'_>) -> Result<u64> {
         let row_size = self.values.row_size();
         let of = |what: &str| {
             if self.name.is_empty() { String::new() } else { alloc::format!("column {}: {what}", self.name) }
         };
         let (wanted, bytes, more) = match (part, &self.offsets) {
-            (Part::Rows(bytes), None) => (rows, *bytes, 0),
-            (Part::Items { lengths, values }, Some(_)) => {
+            (ColumnPart::Rows(bytes), None) => (rows, *bytes, 0),
+            (ColumnPart::Items { lengths, values }, Some(_)) => {
                 if lengths.len() as u64 != rows {
                     let (rows, found) = (count(rows, "item"), lengths.len());
                     return Err(error!(Mismatch, "{}expected the lengths of {rows}, found {found}", of("")));
@@ -112,10 +112,10 @@ impl Column {
                 };
                 (all - self.end, *values, rows.saturating_mul(8))
             }
-            (Part::Rows(_), Some(_)) => {
+            (ColumnPart::Rows(_), Some(_)) => {
                 return Err(error!(Mismatch, "{}expected items of different length, found rows of one", of("")));
             }
-            (Part::Items { .. }, None) => {
+            (ColumnPart::Items { .. }, None) => {
                 return Err(error!(Mismatch, "{}expected rows of one size, found items of different length", of("")));
             }
         };

@@ -8,7 +8,7 @@ mod column;
 mod publish;
 mod settle;
 
-pub use column::Part;
+pub use column::ColumnPart;
 pub(crate) use column::{
     Column, OFFSETS, VALUES, check_offsets, check_values, covered, good_items, not_from_0, offset,
 };
@@ -160,7 +160,7 @@ impl Group {
     /// # Errors
     ///
     /// As `Appender::append_rows`; `Latched` when what one file got could not be taken from it again.
-    pub(crate) fn append(&mut self, rows: u64, parts: &[Part<'_>]) -> Result<Option<Range<u64>>> {
+    pub(crate) fn append(&mut self, rows: u64, parts: &[ColumnPart<'_>]) -> Result<Option<Range<u64>>> {
         debug_assert_eq!(parts.len(), self.columns.len());
         self.check()?;
         let bytes = self.check_parts(rows, parts)?;
@@ -181,7 +181,7 @@ impl Group {
     }
 
     /// Refuses parts that are not what the columns are, before a byte is written. Gives how many bytes they take in files.
-    fn check_parts(&self, rows: u64, parts: &[Part<'_>]) -> Result<u64> {
+    fn check_parts(&self, rows: u64, parts: &[ColumnPart<'_>]) -> Result<u64> {
         let checked = self.columns.iter().zip(parts).try_fold(0_u64, |all, (column, part)| {
             let bytes = column.check(rows, part)?;
             Ok(all.saturating_add(bytes))
@@ -194,11 +194,11 @@ impl Group {
     }
 
     /// The offsets of an append, one ragged column after the other.
-    fn set_ends(&mut self, rows: u64, parts: &[Part<'_>]) -> Result<()> {
+    fn set_ends(&mut self, rows: u64, parts: &[ColumnPart<'_>]) -> Result<()> {
         let Group { columns, ends, path, .. } = self;
         ends.clear();
         for (column, part) in columns.iter_mut().zip(parts) {
-            if let Part::Items { lengths, .. } = part {
+            if let ColumnPart::Items { lengths, .. } = part {
                 let full = |_| error!(OverLimit, "no memory for the offsets of {rows} items").at(&*path);
                 ends.try_reserve(lengths.len() * 8).map_err(full)?;
                 column.push_ends(lengths, ends).map_err(|error| error.at(&*path))?;
@@ -208,7 +208,7 @@ impl Group {
     }
 
     /// Keeps parts in memory: every column's, or none.
-    fn hold(&mut self, rows: u64, parts: &[Part<'_>]) -> Result<()> {
+    fn hold(&mut self, rows: u64, parts: &[ColumnPart<'_>]) -> Result<()> {
         self.set_ends(rows, parts)?;
         let Group { columns, ends, .. } = self;
         let mut held = 0;

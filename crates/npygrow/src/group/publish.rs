@@ -1,6 +1,6 @@
 //! Counting: every file's bytes first, then every file's count, in the order of the files.
 
-use super::{Column, Group, Part};
+use super::{Column, ColumnPart, Group};
 use crate::append::Appender;
 use crate::error::{Error, Result};
 
@@ -15,16 +15,16 @@ pub(super) struct Piece<'a> {
 pub(super) fn pieces<'a>(
     columns: &'a mut [Column],
     rows: u64,
-    parts: &'a [Part<'a>],
+    parts: &'a [ColumnPart<'a>],
     ends: &'a [u8],
 ) -> impl DoubleEndedIterator<Item = Piece<'a>> {
     let size = rows as usize * 8;
-    let ragged_before = |at: usize| parts[..at].iter().filter(|part| matches!(part, Part::Items { .. })).count();
+    let ragged_before = |at: usize| parts[..at].iter().filter(|part| matches!(part, ColumnPart::Items { .. })).count();
     columns.iter_mut().enumerate().flat_map(move |(at, column)| {
         let (count, bytes, ends) = match parts.get(at) {
             None => (0, &[][..], &[][..]),
-            Some(Part::Rows(bytes)) => (rows, *bytes, &[][..]),
-            Some(Part::Items { values, .. }) => {
+            Some(ColumnPart::Rows(bytes)) => (rows, *bytes, &[][..]),
+            Some(ColumnPart::Items { values, .. }) => {
                 let start = ragged_before(at) * size;
                 (column.added(), *values, ends.get(start..start + size).unwrap_or(&[]))
             }
@@ -62,7 +62,7 @@ fn write_then_count<'a>(
 
 impl Group {
     /// Publishes the buffers and, after them, `parts`.
-    pub(super) fn publish(&mut self, rows: u64, parts: &[Part<'_>]) -> Result<()> {
+    pub(super) fn publish(&mut self, rows: u64, parts: &[ColumnPart<'_>]) -> Result<()> {
         let mut counted = 0;
         let Group { columns, ends, .. } = self;
         let mut backwards = pieces(columns, rows, parts, ends).rev();
@@ -80,7 +80,7 @@ impl Group {
 
     /// Takes the append from the files that counted it. What they published of their buffers stays: the others still hold
     /// theirs. Between turns they would not: then another appender cuts all of it, and this one goes no further.
-    fn take_back(&mut self, rows: u64, parts: &[Part<'_>], counted: usize, error: Error) -> Error {
+    fn take_back(&mut self, rows: u64, parts: &[ColumnPart<'_>], counted: usize, error: Error) -> Error {
         if self.files().any(Appender::is_latched) {
             // A count is in doubt: if it stands, the append does, unless the others lose it.
             self.latched = Some(error.detail());

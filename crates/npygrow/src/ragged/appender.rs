@@ -3,7 +3,7 @@ use crate::create::exists;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
-use crate::group::{Column, Group, OFFSETS, Part, VALUES, check_offsets, check_values, file_options};
+use crate::group::{Column, ColumnPart, Group, OFFSETS, VALUES, check_offsets, check_values, file_options};
 use crate::open::Spec;
 use crate::options::{Mode, Options};
 use crate::storage::{Directory, Folder};
@@ -122,7 +122,7 @@ impl RaggedAppender {
     ///
     /// `Mismatch` when the lengths are not those of the values; else as [`Appender::append_bytes`].
     pub fn extend_bytes(&mut self, lengths: &[u64], values: &[u8]) -> Result<Option<Range<u64>>> {
-        self.group.append(lengths.len() as u64, &[Part::Items { lengths, values }])
+        self.group.append(lengths.len() as u64, &[ColumnPart::Items { lengths, values }])
     }
 
     /// Publishes what is buffered, and says which items that were.

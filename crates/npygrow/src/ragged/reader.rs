@@ -3,6 +3,7 @@ use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::Dtype;
 use crate::group::{OFFSETS, VALUES, check_offsets, check_values, covered, not_from_0, offset};
+use crate::pieces::gather_pieces;
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -153,6 +154,59 @@ impl Ragged {
         let range = self.range(item)?;
         let at = |value: u64| usize::try_from(value * self.values.row_size()).unwrap_or(usize::MAX);
         Ok(self.values.bytes().get(at(range.start)..at(range.end)).unwrap_or(&[]))
+    }
+
+    /// Copies the bytes of these items to `out`, one after the other, in this order; items may be there twice. As long as their
+    /// [`sizes`](Ragged::sizes) together.
+    ///
+    /// What is in memory is copied by as many threads as are worth it; the rest is asked of the disk all at once, in the file's
+    /// order. The threads end with the call.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("words");
+    /// let mut words = npygrow::RaggedAppender::open(&path)?;
+    /// words.append(b"npy")?;
+    /// words.append(b"grow")?;
+    /// let words = npygrow::Ragged::open(&path, npygrow::MAX_HEADER_SIZE)?;
+    /// let mut out = vec![0; words.sizes(&[1, 0])?.iter().sum()];
+    /// words.gather_into(&[1, 0], &mut out)?;
+    /// assert_eq!(out, b"grownpy");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Ragged::range), for the first item that is wrong; `Mismatch` when `out` is not as long as they are, or the
+    /// file was cut; `Io` when reading fails.
+    pub fn gather_into(&self, items: &[u64], out: &mut [u8]) -> Result<()> {
+        let (row_size, window) = (self.values.row_size(), self.values.window());
+        let start = window.start + self.values.rows().found.layout.data_start;
+        let (mut pieces, mut all) = (Vec::with_capacity(items.len()), 0_usize);
+        for (&item, size) in items.iter().zip(self.sizes(items)?) {
+            pieces.push((start + self.range(item)?.start * row_size, size));
+            all = all.saturating_add(size);
+        }
+        let gathered = match all == out.len() {
+            true => gather_pieces(&window.file, &pieces, out),
+            false => Err(error!(Mismatch, "expected a buffer of {all} bytes, found {}", out.len())),
+        };
+        gathered.map_err(|error| error.at(self.path.display()))
+    }
+
+    /// How many bytes each of these items takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Ragged::range), for the first that is wrong.
+    pub fn sizes(&self, items: &[u64]) -> Result<Vec<usize>> {
+        let size = |&item: &u64| {
+            let range = self.range(item)?;
+            let size = (range.end - range.start).checked_mul(self.values.row_size());
+            let size = size.and_then(|size| usize::try_from(size).ok());
+            size.ok_or_else(|| error!(OverLimit, "item {item} does not fit into memory").at(self.path.display()))
+        };
+        items.iter().map(size).collect()
     }
 
     /// The values of an item.

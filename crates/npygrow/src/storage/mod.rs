@@ -6,6 +6,8 @@ mod memory;
 
 #[cfg(feature = "std")]
 mod directory;
+#[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
+mod fault;
 #[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
@@ -16,6 +18,8 @@ mod lock;
 mod owner;
 #[cfg(feature = "std")]
 mod sys;
+#[cfg(feature = "std")]
+mod watch;
 #[cfg(feature = "std")]
 mod window;
 #[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
@@ -36,6 +40,10 @@ pub use folder::{Folder, Temp};
 pub(crate) use lock::{Hold, Wait, acquire};
 #[cfg(feature = "std")]
 pub(crate) use owner::Owner;
+#[cfg(feature = "std")]
+pub(crate) use sys::{Mapped, READS_AHEAD, read_cached, read_soon};
+#[cfg(feature = "std")]
+pub(crate) use watch::Watch;
 #[cfg(feature = "std")]
 pub(crate) use window::Window;
 

@@ -59,8 +59,8 @@ fn a_second_array_is_never_a_tail() {
             let disk = Disk::new(Some(&bytes));
             fails(
                 disk.open(Options::default().on_tail(on_tail)).map(drop),
-                "Unsupported: a second array begins where the first ends (several np.save calls into one file): read it with \
-                 np.load on one open file, once for each array, and save each array to a file of its own",
+                "Unsupported: a second array begins where the first ends (several np.save calls into one file): \
+                 open_sequence(path) reads them; save each array to a file of its own to append to it",
             );
             assert_eq!(disk.bytes(), bytes);
         }

@@ -9,16 +9,17 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     &["error", "shuffle"],
     &["format", "storage"],
-    &["element"],
+    &["element", "gather", "transfer"],
     &["open"],
-    &["rows", "tail"],
+    &["parts", "rows", "tail"],
     &["grow"],
     &["options"],
     &["inplace"],
+    &["joining"],
     &["create"],
-    &["append", "inspect", "read", "view"],
-    &["batches", "bookmark", "group", "repair"],
-    &["ragged"],
+    &["append", "inspect", "pieces", "read", "view"],
+    &["background", "batches", "bookmark", "concat", "follow", "group", "repair"],
+    &["ragged", "sequence"],
     &["dataset"],
 ];
 
@@ -26,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
 const UNSAFE: &[&str] = &[
     "npygrow/src/element.rs",
     "npygrow/src/view.rs",
+    "npygrow/src/storage/fault.rs",
     "npygrow/src/storage/word.rs",
     "npygrow/src/storage/sys/linux.rs",
     "npygrow/src/storage/sys/windows.rs",

@@ -1,7 +1,7 @@
 //! Columns that grow as one, in a folder that no other file describes.
 
 use npygrow::{
-    Appender, Column, Dataset, DatasetAppender, Durability, ErrorKind, MAX_HEADER_SIZE, Options, Part, Reader,
+    Appender, Column, ColumnPart, Dataset, DatasetAppender, Durability, ErrorKind, MAX_HEADER_SIZE, Options, Reader,
     RecoverOptions, inspect_folder, recover_folder,
 };
 use std::fs;
@@ -27,8 +27,8 @@ fn append(run: &mut DatasetAppender, rows: &[Row]) -> npygrow::Result<Option<std
     let labels: Vec<u8> = rows.iter().flat_map(|row| row.0.to_le_bytes()).collect();
     let lengths: Vec<u64> = rows.iter().map(|row| row.1.len() as u64).collect();
     let values = rows.iter().flat_map(|row| row.1.clone()).collect::<Vec<u8>>();
-    let text = Part::Items { lengths: &lengths, values: &values };
-    run.append(rows.len() as u64, &[("text", text), ("label", Part::Rows(&labels))])
+    let text = ColumnPart::Items { lengths: &lengths, values: &values };
+    run.append(rows.len() as u64, &[("text", text), ("label", ColumnPart::Rows(&labels))])
 }
 
 fn rows(run: &Dataset) -> Vec<Row> {
@@ -94,33 +94,34 @@ fn a_wrong_append_writes_nothing() {
     let path = folder.path().join("run");
     let mut run = open(&path, Options::default());
     append(&mut run, &some(0, 3)).unwrap();
-    let label = ("label", Part::Rows(&[1, 0]));
-    let items = ("text", Part::Items { lengths: &[2], values: b"ab" });
-    let wrong = |run: &mut DatasetAppender, parts: &[(&str, Part<'_>)]| text(run.append(1, parts), ErrorKind::Mismatch);
+    let label = ("label", ColumnPart::Rows(&[1, 0]));
+    let items = ("text", ColumnPart::Items { lengths: &[2], values: b"ab" });
+    let wrong =
+        |run: &mut DatasetAppender, parts: &[(&str, ColumnPart<'_>)]| text(run.append(1, parts), ErrorKind::Mismatch);
     assert_eq!(wrong(&mut run, &[label]), "expected every column, text missing");
     assert_eq!(
-        wrong(&mut run, &[label, items, ("id", Part::Rows(&[1]))]),
+        wrong(&mut run, &[label, items, ("id", ColumnPart::Rows(&[1]))]),
         "expected the columns of the folder, found id too"
     );
     assert_eq!(
-        wrong(&mut run, &[label, ("id", Part::Rows(&[1]))]),
+        wrong(&mut run, &[label, ("id", ColumnPart::Rows(&[1]))]),
         "expected every column, text missing; found id, which is none of them"
     );
     assert_eq!(wrong(&mut run, &[label, items, label]), "column label is given twice");
     assert_eq!(
-        wrong(&mut run, &[("label", Part::Rows(&[1])), items]),
+        wrong(&mut run, &[("label", ColumnPart::Rows(&[1])), items]),
         "column label: expected 1 row of 2 bytes, found 1 byte"
     );
     assert_eq!(
-        wrong(&mut run, &[label, ("text", Part::Items { lengths: &[3], values: b"ab" })]),
+        wrong(&mut run, &[label, ("text", ColumnPart::Items { lengths: &[3], values: b"ab" })]),
         "column text: expected 3 values of 1 bytes, found 2 bytes"
     );
     assert_eq!(
-        wrong(&mut run, &[label, ("text", Part::Items { lengths: &[1, 1], values: b"ab" })]),
+        wrong(&mut run, &[label, ("text", ColumnPart::Items { lengths: &[1, 1], values: b"ab" })]),
         "column text: expected the lengths of 1 item, found 2"
     );
     assert_eq!(
-        wrong(&mut run, &[label, ("text", Part::Rows(b"ab"))]),
+        wrong(&mut run, &[label, ("text", ColumnPart::Rows(b"ab"))]),
         "column text: expected items of different length, found rows of one"
     );
     assert_eq!(

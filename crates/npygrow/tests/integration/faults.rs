@@ -1,7 +1,10 @@
 //! Every call of every operation goes wrong once, in every way, under every durability; then the promises must hold.
 
 use crate::support::{Disk, NAME, foreign, no_room, numpy, ours, state, u32s};
-use npygrow::{Appender, Durability, ErrorKind, MAX_HEADER_SIZE, Mode, OnTail, Options, RecoverOptions, Result, Room};
+use npygrow::{
+    Appender, ConcatOptions, Durability, ErrorKind, MAX_HEADER_SIZE, Mode, OnExists, OnTail, Options, RecoverOptions,
+    Result, Room,
+};
 use npygrow_testkit::faulty::{Call, Fault, Record};
 
 const EIO: i32 = 5;
@@ -152,6 +155,38 @@ fn on_files() -> Vec<Case> {
     ]
 }
 
+/// Joins two files.
+macro_rules! join {
+    ($on_exists:ident, $durability:ident) => {
+        |disk, _, _| {
+            let options = ConcatOptions::default().on_exists(OnExists::$on_exists).durability(Durability::$durability);
+            let inputs = ["part-0.npy", "part-1.npy"];
+            npygrow::concat_in(disk.folder(), &inputs, NAME.as_ref(), &options, &mut |_, _| Ok(())).map(drop)
+        }
+    };
+}
+
+/// What makes one file of others, which stay.
+fn on_inputs() -> Vec<Case> {
+    let parts: Step = |disk, _, _| {
+        disk.shared.put("part-0.npy", &ours(&[3]));
+        disk.shared.put("part-1.npy", &no_room(&[4, 5]));
+        Ok(())
+    };
+    let case =
+        |name, file, run, new: &[u32]| Case { name, file, options: same, prepare: parts, run, new: new.to_vec() };
+    let there = || Some(ours(&three()));
+    vec![
+        case("join", None, join!(Error, Process), &[3, 4, 5]),
+        case("join durably", None, join!(Error, Power), &[3, 4, 5]),
+        case("join to a file", there(), join!(Append, Process), &[0, 1, 2, 3, 4, 5]),
+        case("join to a file durably", there(), join!(Append, Power), &[0, 1, 2, 3, 4, 5]),
+        case("join to NumPy's", Some(numpy(&three())), join!(Append, Ordered), &[0, 1, 2, 3, 4, 5]),
+        case("join in the place of a file", there(), join!(Replace, Process), &[3, 4, 5]),
+        case("join in the place of a file durably", there(), join!(Replace, Power), &[3, 4, 5]),
+    ]
+}
+
 /// Where our header and this one differ, a sector ends.
 fn tearing() -> Vec<u8> {
     foreign(&format!("{{'descr': '<u4', 'fortran_order': False, {:450}'shape': (3,), }}", ""), 640, &three())
@@ -181,6 +216,11 @@ fn a_close_publishes_or_says_what_is_lost() {
 #[test]
 fn opening_recovering_and_making_room_do_it_or_nothing() {
     sweep(&on_files());
+}
+
+#[test]
+fn joining_does_it_or_nothing() {
+    sweep(&on_inputs());
 }
 
 #[track_caller]
@@ -260,7 +300,8 @@ fn judge(
     drop(appender);
     never_retried(&disk.faults.take_calls())?;
     disk.faults.calm();
-    check(disk.shared.names().iter().all(|name| name == NAME), || format!("left behind: {:?}", disk.shared.names()))?;
+    let is_known = |name: &String| name == NAME || name.starts_with("part-");
+    check(disk.shared.names().iter().all(is_known), || format!("left behind: {:?}", disk.shared.names()))?;
     reopen(disk, case)
 }
 

@@ -166,6 +166,10 @@ impl Disk {
         world.stop.take().is_none()
     }
 
+    pub(crate) fn empty() -> Self {
+        Disk(Arc::default())
+    }
+
     pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let world = self.world();
         world.inodes[world.names[OsStr::new(name)]].bytes.clone()
@@ -177,6 +181,16 @@ impl Disk {
         world.inodes.push(Inode { bytes: bytes.to_vec(), ..Inode::default() });
         let inode = world.inodes.len() - 1;
         world.names.insert(name.into(), inode);
+    }
+
+    /// Gives `name` to a new file, all of it on the disk.
+    pub(crate) fn add(&self, name: &str, bytes: &[u8]) {
+        self.put(name, bytes);
+        let mut world = self.world();
+        let inode = world.inodes.len() - 1;
+        world.inodes[inode].on_disk = bytes.to_vec();
+        world.names_on_disk.insert(name.into(), inode);
+        world.capacity += 2 * bytes.len() + 4096;
     }
 
     pub(crate) fn copy(&self) -> Disk {

@@ -244,7 +244,7 @@ fn what_lost_counts_is_cut_to() {
         let _ = fs::remove_dir_all(&path);
         let mut words = RaggedAppender::open(&path).unwrap();
         for item in 0..5_u16 {
-            words.append(&vec![item; 3]).unwrap();
+            words.append(&[item; 3]).unwrap();
         }
         words.close().unwrap();
         let mut short = Appender::open(path.join(cut)).unwrap();
@@ -302,4 +302,31 @@ fn a_turn_cuts_what_a_dead_one_left() {
     Appender::options().turns(true).open(path.join("values.npy")).unwrap().append(&[7_u16]).unwrap();
     assert_eq!(one.commit().unwrap(), 1..2);
     assert_eq!((one.dropped().bytes, items(&path)), (2, vec![vec![3], vec![1, 2]]));
+}
+
+#[test]
+fn items_are_gathered_in_any_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    let mut words = Appender::options().buffering(1 << 20).open_ragged(&path).unwrap();
+    let item = |item: u64| vec![item as u16; (item * 31 % 5000) as usize];
+    for number in 0..3000 {
+        words.append(&item(number)).unwrap();
+    }
+    words.close().unwrap();
+    let words = Ragged::open(&path, MAX_HEADER_SIZE).unwrap();
+    let wanted: Vec<u64> = (0..4000).map(|at| at * 7919 % 3000).collect();
+    let mut out = vec![0; words.sizes(&wanted).unwrap().iter().sum()];
+    words.gather_into(&wanted, &mut out).unwrap();
+    let expected: Vec<u8> = wanted.iter().flat_map(|&number| item(number)).flat_map(u16::to_le_bytes).collect();
+    assert!(out == expected);
+    assert_eq!(words.lengths(5..8).unwrap(), [155, 186, 217]);
+    assert_eq!(text(words.gather_into(&[1], &mut [0]), ErrorKind::Mismatch), "expected a buffer of 62 bytes, found 1");
+    assert_eq!(
+        text(words.gather_into(&[3000], &mut []), ErrorKind::Mismatch),
+        "expected an item in 0..3000, found 3000"
+    );
+    let values = fs::File::options().write(true).open(path.join("values.npy")).unwrap();
+    values.set_len(1000).unwrap();
+    assert!(text(words.gather_into(&wanted, &mut out), ErrorKind::Mismatch).contains("was cut while it was read"));
 }

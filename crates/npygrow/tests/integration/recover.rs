@@ -130,8 +130,8 @@ fn rows_without_bytes_and_arrays_without_axes() {
 #[test]
 fn what_cannot_be_mended_is_left_alone() {
     let sequence = [numpy(&[1]), numpy(&[2])].concat();
-    let second = "Unsupported: a second array begins where the first ends (several np.save calls into one file): read it with \
-                  np.load on one open file, once for each array, and save each array to a file of its own";
+    let second = "Unsupported: a second array begins where the first ends (several np.save calls into one file): \
+                  open_sequence(path) reads them; save each array to a file of its own to append to it";
     let endless = foreign("{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999,), }", 128, &[]);
     for (file, options, expected) in [
         (&sequence, RecoverOptions::default(), second),

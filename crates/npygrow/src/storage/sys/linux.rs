@@ -1,19 +1,24 @@
+pub(crate) use crate::storage::fault::Mapped;
 pub(crate) use crate::storage::word::Word;
 
 use super::unix;
 use crate::storage::Identity;
-use rustix::fs::{self as linux, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
-use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::{self as linux, Advice, AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2, read};
 use rustix::ioctl;
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::fs;
-use std::io::{self, IoSlice, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::num::NonZero;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Writes `bytes` so that they survive a power cut when it returns; nothing here is tried a second time.
 pub(crate) fn write_durably(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -38,6 +43,27 @@ pub(crate) fn copy_range(from: &fs::File, from_offset: u64, to: &fs::File, offse
             Ok(_) => {}
         }
     }
+}
+
+/// Whether [`read_soon`] does anything.
+pub(crate) const READS_AHEAD: bool = true;
+
+/// Reads without waiting for the disk; `None` when not a byte is in memory. Waits where the file system cannot tell.
+pub(crate) fn read_cached(file: &fs::File, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+    match preadv2(file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(got) => Ok(Some(got)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(Errno::INTR | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
+            super::retry(|| super::read_at(file, buf, offset)).map(Some)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Has the system read these bytes into memory while the caller goes on: these, and no read-ahead after them. It may read
+/// less, or nothing: no error matters here.
+pub(crate) fn read_soon(file: &fs::File, offset: u64, len: usize) {
+    let _ = linux::fadvise(file, offset, NonZero::new(len as u64), Advice::WillNeed);
 }
 
 /// The process's number, read from memory: `getpid` is a system call, a tenth of a small append.
@@ -151,4 +177,29 @@ pub(crate) fn lock_holder(of: Identity) -> Option<u32> {
         let pid = words.nth(2)?.parse().ok()?;
         (flock && pid != 0 && words.next()? == file).then_some(pid)
     })
+}
+
+/// Tells when a file was written, cut, renamed or deleted.
+pub(crate) struct Events(OwnedFd);
+
+impl Events {
+    /// `None` where there is no /proc, or a limit is reached (128 watchers of a user, by default).
+    pub(crate) fn of(file: &fs::File) -> Option<Self> {
+        let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
+        // By the descriptor: the name may be another file's by now. A rename over a file, and its deletion while it is open,
+        // are changes of its attributes.
+        let changes = WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::MOVE_SELF;
+        inotify::add_watch(&events, format!("/proc/self/fd/{}", file.as_raw_fd()), changes).ok()?;
+        Some(Events(events))
+    }
+
+    /// Waits for the next event, at most for `timeout`; a signal, too, ends the wait. Whether there was one.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        let timeout = Timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos().into() };
+        let there = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)).is_ok_and(|ready| ready > 0);
+        // What they say is of no account: whoever waits looks for himself.
+        let mut events = [0; 4096];
+        while there && read(&self.0, &mut events).is_ok_and(|len| len == events.len()) {}
+        there
+    }
 }

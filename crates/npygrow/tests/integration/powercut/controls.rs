@@ -4,8 +4,8 @@ use super::Sweep;
 use super::judge::{Promise, Run, State, bytes_of};
 use super::scenarios::ours;
 use crate::support::NAME;
-use npygrow::Durability;
 use npygrow::storage::{Folder, Storage};
+use npygrow::{Background, Durability, Limits};
 
 /// What a protocol does, step by step, to append rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,6 +115,25 @@ fn acknowledging_too_early_is_caught() {
 #[test]
 fn a_durable_count_alone_is_caught() {
     caught(&[Rows, CountDurably, Acknowledge], Promise::Counted, Durability::Power);
+}
+
+/// What only `commit` promises, promised by `append`: whatever `commit` did not publish is missing.
+#[test]
+fn promising_what_only_waits_is_caught() {
+    for (promise, wrong) in [(Promise::Nothing, false), (Promise::Counted, true)] {
+        let image = [(NAME.into(), (0, ours(&[[1, 2, 3]])))].into();
+        let mut run = Run::new(&image, State::Rows(bytes_of(&[[1, 2, 3]])), Durability::Power);
+        let appender = run.open(run.options().buffering(1 << 20));
+        let rows = Background::start(appender, Limits::default()).unwrap();
+        for _ in 0..3 {
+            let fresh = run.fresh(BATCH);
+            run.rows.extend(bytes_of(&fresh));
+            run.rows_step(promise, || rows.append(&fresh));
+            run.rows_step(Promise::Counted, || rows.commit());
+        }
+        let sweep = sweep(&run);
+        assert_eq!(sweep.wrong > 0, wrong, "{promise:?}: {:?}", sweep.first);
+    }
 }
 
 /// Makes a file: whether its bytes and its name are synced before it is acknowledged.

@@ -3,7 +3,9 @@
 use super::judge::{Promise, ROW, Row, Run, State, bytes_of};
 use crate::support::{NAME, foreign};
 use npygrow::storage::{Folder, Memory};
-use npygrow::{Appender, Mode, OnTail, RecoverOptions, Room, Tail};
+use npygrow::{
+    Appender, Background, ConcatOptions, Limits, Mode, OnExists, OnTail, RecoverOptions, Room, Tail, concat_in,
+};
 use npygrow_testkit::powercut::Random;
 
 pub(crate) struct Scenario {
@@ -73,6 +75,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(new_files());
     all.extend(foreign_headers_and_tails());
     all.extend(mended());
+    all.extend(joined());
     all.extend((0..8).map(random));
     all
 }
@@ -115,6 +118,7 @@ fn appends() -> Vec<Scenario> {
             run.append(&mut appender, 3, Promise::Counted);
         }),
         on("buffer", ours(&old(3)), 3, buffer),
+        on("append in the background", ours(&old(3)), 3, in_the_background),
         on("take turns", ours(&old(3)), 3, |run| {
             let mut appenders = [0, 1].map(|_| run.open(run.options().turns(true)));
             for round in 0..6 {
@@ -151,6 +155,24 @@ fn buffer(run: &mut Run) {
     run.sync(&mut appender);
     run.append(&mut appender, 13, Promise::Nothing);
     run.close(appender);
+}
+
+/// One thread writes while the next rows come: of what was not committed any beginning may be there.
+fn in_the_background(run: &mut Run) {
+    let rows = Background::start(run.open(run.options()), Limits::default()).unwrap();
+    for round in 0..5 {
+        for count in [1, 40, 3] {
+            let fresh = run.fresh(count);
+            run.rows.extend(bytes_of(&fresh));
+            run.rows_step(Promise::Nothing, || rows.append(&fresh));
+        }
+        if round == 2 {
+            run.rows_step(Promise::Durable, || rows.sync());
+        } else {
+            run.rows_step(Promise::Counted, || rows.commit());
+        }
+    }
+    run.rows_step(Promise::Counted, || rows.close());
 }
 
 fn new_files() -> Vec<Scenario> {
@@ -300,6 +322,37 @@ fn mended() -> Vec<Scenario> {
             run.on_the_way(State::Moving(run.rows.clone()));
             append_after(run);
         }),
+    ]
+}
+
+fn joined() -> Vec<Scenario> {
+    fn join(on_exists: OnExists, promise: Promise) -> impl Fn(&mut Run) {
+        move |run| {
+            let rows = run.fresh(200);
+            for (name, file) in [("part-0.npy", ours(&rows[..150])), ("part-1.npy", no_room(&rows[150..]))] {
+                let mut temp = run.folder.create_temp(name.as_ref(), None).unwrap();
+                temp.storage().write_all_at(0, &file).unwrap();
+                temp.storage().sync().unwrap();
+                assert!(run.folder.link_noreplace(&mut temp, name.as_ref()).unwrap());
+                run.folder.sync().unwrap();
+            }
+            run.starts_now();
+            if on_exists == OnExists::Replace {
+                run.rows.clear();
+            }
+            run.rows.extend(bytes_of(&rows));
+            let options = ConcatOptions::default().on_exists(on_exists).durability(run.durability);
+            let (folder, inputs) = (run.folder(), ["part-0.npy", "part-1.npy"]);
+            run.rows_step(promise, || concat_in(folder, &inputs, NAME.as_ref(), &options, &mut |_, _| Ok(())));
+            let mut appender = run.open(run.options());
+            run.append(&mut appender, 50, Promise::Counted);
+        }
+    }
+    vec![
+        from_nothing("join", join(OnExists::Error, Promise::Named)),
+        on("join to a file", ours(&old(90)), 90, join(OnExists::Append, Promise::Counted)),
+        on("join to what tears", tearing(&old(9)), 9, join(OnExists::Append, Promise::Counted)),
+        on("join in the place of a file", ours(&old(90)), 90, join(OnExists::Replace, Promise::Named)),
     ]
 }
 

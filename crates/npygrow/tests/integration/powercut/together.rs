@@ -7,7 +7,7 @@ use super::judge::Promise;
 use super::{said, settings};
 use npygrow::storage::Folder;
 use npygrow::{
-    Appender, DatasetAppender, Durability, ErrorKind, MAX_HEADER_SIZE, Options, Part, RaggedAppender, Reader,
+    Appender, ColumnPart, DatasetAppender, Durability, ErrorKind, MAX_HEADER_SIZE, Options, RaggedAppender, Reader,
     RecoverOptions, Result, recover_folder_in,
 };
 use npygrow_testkit::powercut::{Disk, Image, PowerFolder, Random, Walk, hash};
@@ -52,7 +52,7 @@ fn bytes(values: &[u32]) -> Vec<u8> {
 /// An appender of any kind.
 pub(crate) enum Handle {
     Ragged(RaggedAppender),
-    Dataset(Kind, DatasetAppender),
+    Dataset(Kind, Box<DatasetAppender>),
 }
 
 macro_rules! on_either {
@@ -76,7 +76,7 @@ impl Handle {
         for &(name, ragged) in kind.columns() {
             if ragged { run.define_ragged(name, &dtype, &[])? } else { run.define(name, &dtype, &plain)? }
         }
-        Ok(Handle::Dataset(kind, run))
+        Ok(Handle::Dataset(kind, Box::new(run)))
     }
 
     pub(crate) fn append(&mut self, ids: &[u32]) -> Result<()> {
@@ -87,8 +87,8 @@ impl Handle {
             Handle::Ragged(items) => items.extend_bytes(&lengths, &values).map(drop),
             Handle::Dataset(kind, run) => {
                 let part = |ragged| match ragged {
-                    true => Part::Items { lengths: &lengths, values: &values },
-                    false => Part::Rows(&rows),
+                    true => ColumnPart::Items { lengths: &lengths, values: &values },
+                    false => ColumnPart::Rows(&rows),
                 };
                 let parts: Vec<_> = kind.columns().iter().map(|&(name, ragged)| (name, part(ragged))).collect();
                 run.append(ids.len() as u64, &parts).map(drop)
