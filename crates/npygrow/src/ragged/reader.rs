@@ -4,6 +4,7 @@ use crate::error::{Error, Result, error};
 use crate::format::Dtype;
 use crate::group::{OFFSETS, VALUES, check_offsets, check_values, covered, not_from_0, offset};
 use crate::pieces::gather_pieces;
+use crate::storage::Mapped;
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -183,12 +184,17 @@ impl Ragged {
         let (row_size, window) = (self.values.row_size(), self.values.window());
         let start = window.start + self.values.rows().found.layout.data_start;
         let (mut pieces, mut all) = (Vec::with_capacity(items.len()), 0_usize);
-        for (&item, size) in items.iter().zip(self.sizes(items)?) {
-            pieces.push((start + self.range(item)?.start * row_size, size));
+        for &item in items {
+            let range = self.range(item)?;
+            let size = self.size(item, &range)?;
+            pieces.push((range.start * row_size, size));
             all = all.saturating_add(size);
         }
         let gathered = match all == out.len() {
-            true => gather_pieces(&window.file, &pieces, out),
+            true => {
+                let (file, bytes) = (window.file.as_std(), self.values.bytes());
+                gather_pieces(&window.file, &Mapped { file, bytes, offset: start, is_writable: false }, &pieces, out)
+            }
             false => Err(error!(Mismatch, "expected a buffer of {all} bytes, found {}", out.len())),
         };
         gathered.map_err(|error| error.at(self.path.display()))
@@ -200,13 +206,13 @@ impl Ragged {
     ///
     /// As [`range`](Ragged::range), for the first that is wrong.
     pub fn sizes(&self, items: &[u64]) -> Result<Vec<usize>> {
-        let size = |&item: &u64| {
-            let range = self.range(item)?;
-            let size = (range.end - range.start).checked_mul(self.values.row_size());
-            let size = size.and_then(|size| usize::try_from(size).ok());
-            size.ok_or_else(|| error!(OverLimit, "item {item} does not fit into memory").at(self.path.display()))
-        };
-        items.iter().map(size).collect()
+        items.iter().map(|&item| self.size(item, &self.range(item)?)).collect()
+    }
+
+    fn size(&self, item: u64, range: &Range<u64>) -> Result<usize> {
+        let size = (range.end - range.start).checked_mul(self.values.row_size());
+        let size = size.and_then(|size| usize::try_from(size).ok());
+        size.ok_or_else(|| error!(OverLimit, "item {item} does not fit into memory").at(self.path.display()))
     }
 
     /// The values of an item.

@@ -22,6 +22,7 @@ mod headers;
 mod inplace;
 mod locks;
 mod model;
+mod model_together;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod powercut;
