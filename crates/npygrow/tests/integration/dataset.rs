@@ -320,7 +320,7 @@ fn two_first_appends_leave_the_columns_of_one() {
         };
         let done = thread::scope(|scope| {
             let both = [scope.spawn(first(["a", "b"])), scope.spawn(first(["b", "c"]))];
-            both.map(|one| one.join().unwrap().is_ok())
+            both.map(|one| one.join().unwrap().inspect_err(|error| eprintln!("{round}: {error}")).is_ok())
         });
         let names: Vec<_> = Dataset::open(&path, MAX_HEADER_SIZE)
             .unwrap()
