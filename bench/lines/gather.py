@@ -15,7 +15,7 @@ import numpy as np
 from measure import Contender, Line, median_and_interval, timed
 from peers import stored
 
-SIZE, QUICK_SIZE = 4 << 30, 512 << 20
+SIZE, QUICK_SIZE = 4 << 30, 256 << 20
 """Bytes of the array; those of the table of shapes have a quarter."""
 
 KEYS = ["open", "gather-cold", "gather-cold-32", "gather-fresh", "gather-touched"]
