@@ -108,7 +108,7 @@ def test_a_file_that_is_cut_is_an_error_not_a_fault(path):
         batches = ng.open(path).batches(10, **options)
         next(batches)
         os.truncate(path, 1_000_000)
-        with refused(ng.MismatchError, path, "replaced or cut while it was read: open it again"):
+        with refused(ng.MismatchError, path, "cut while it was read.*: open it again"):
             for _ in batches:
                 pass
         assert list(batches) == []

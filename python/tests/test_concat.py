@@ -359,3 +359,19 @@ def test_killed_by_chance_while_it_is_done_again(path):
         """,
         path,
     )
+
+
+def test_the_arrays_of_several_saves_become_one(path, tmp_path):
+    arrays = [np.arange(6).reshape(2, 3), np.zeros((0, 3), int), np.full((4, 3), 7)]
+    sequence = tmp_path / "seq.npy"
+    with open(sequence, "wb") as file:
+        for array in arrays:
+            np.save(file, array)
+    joined = ng.concat([sequence], path)
+    assert (joined.inputs, joined.rows) == (3, 6)
+    same(np.load(path), np.concatenate(arrays))
+    with open(sequence, "ab") as file:
+        np.save(file, np.zeros(3))
+    with refused(ng.MismatchError, sequence, r"array 3: expected dtype <i8, rows of shape \(3,\)", "found dtype <f8"):
+        ng.concat([sequence], tmp_path / "other.npy")
+    assert not (tmp_path / "other.npy").exists()

@@ -127,7 +127,7 @@ def test_bounds_come_before_reading(tmp_path):
         agree(ours, theirs, rows)
         with pytest.raises(IndexError, match="out of bounds"):
             ours.take(rows)
-    with pytest.raises(ng.MismatchError, match=rf"a\.npy: the file was cut while it was mapped: .*, found {end}: open it again$"):
+    with pytest.raises(ng.MismatchError, match=rf"a\.npy: the file was cut while it was read: .*, found {end}: open it again$"):
         ours[[0, 5]]
 
 

@@ -22,7 +22,7 @@ const ON_EXISTS: [(&str, OnExists); 3] =
 /// Parameters
 /// ----------
 /// inputs : iterable of str, bytes or os.PathLike
-///     The files, in this order. Bytes after the last row of one are left out, and told.
+///     The files, in this order; of a file of several arrays all of them. Bytes after the last row of one are left out, and told.
 /// output : str, bytes or os.PathLike
 ///     The file to make.
 /// on_exists : {"error", "append", "replace"}

@@ -63,8 +63,8 @@ impl Interrupt {
     }
 
     pub(crate) fn raise(&self, error: npygrow::Error) -> PyErr {
-        // Another thread's error is its own.
-        let waited = error.kind() == ErrorKind::Io && error.detail() == INTERRUPTED;
+        // Another thread's error is its own. What the work had to undo may be told after it.
+        let waited = error.kind() == ErrorKind::Io && error.detail().starts_with(INTERRUPTED);
         let interrupted = || self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         waited.then(interrupted).flatten().unwrap_or_else(|| raise(error))
     }

@@ -266,7 +266,9 @@ impl Plan {
         bytes.resize(len, 0);
         match self.shuffle {
             None => self.view.read_into(rows, bytes),
-            Some(shuffle) => self.view.gather_into(&rows.map(|place| shuffle.row(place)).collect::<Vec<_>>(), bytes),
+            Some(shuffle) => {
+                self.view.gather_unmapped(&rows.map(|place| shuffle.row(place)).collect::<Vec<_>>(), bytes)
+            }
         }
     }
 }

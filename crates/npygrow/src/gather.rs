@@ -1,7 +1,7 @@
 //! Many rows at once, in parallel: what is in memory is copied, what is not is asked for all together, then read.
 
 use crate::error::{Error, Result, error};
-use crate::storage::{File, READS_AHEAD, Storage, read_cached, read_soon};
+use crate::storage::{File, Mapped, READS_AHEAD, Storage, read_cached, read_soon};
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -18,6 +18,8 @@ pub(crate) struct Source<'a> {
     pub(crate) map: &'a [u8],
     /// Whether the mapping holds changes that the file does not.
     pub(crate) is_private: bool,
+    /// Whether it may be written through.
+    pub(crate) is_writable: bool,
     pub(crate) row_size: usize,
 }
 
@@ -86,8 +88,23 @@ impl Source<'_> {
         got.map(|got| got == Some(to.len())).map_err(|why| Error::io("cannot read", &why))
     }
 
-    /// Copies rows out of the mapping.
-    fn copy_mapped(&self, rows: &[u64], out: &mut [u8]) {
+    /// Copies rows out of the mapping. A file that is cut meanwhile is an error; one that is whole again is read again.
+    fn copy_mapped(&self, rows: &[u64], out: &mut [u8]) -> Result<()> {
+        if self.is_private {
+            // The pages that were changed cannot be mapped again: a cut during the copy faults here.
+            self.check_whole()?;
+            self.copy_pages(rows, out);
+            return Ok(());
+        }
+        let (bytes, offset, is_writable) = (self.map, self.start, self.is_writable);
+        let mapped = Mapped { file: self.file.as_std(), bytes, offset, is_writable };
+        while !mapped.guarded(|| self.copy_pages(rows, out)) {
+            self.check_whole()?;
+        }
+        Ok(())
+    }
+
+    fn copy_pages(&self, rows: &[u64], out: &mut [u8]) {
         match self.row_size {
             size if size < self.stride => {
                 for (&row, to) in rows.iter().zip(out.chunks_exact_mut(size)) {
@@ -117,9 +134,7 @@ impl Source<'_> {
         }
     }
 
-    /// Refuses where the file is shorter than the mapping, which would fault there.
-    ///
-    /// A file that is cut between this look and the copy still faults: no system tells before.
+    /// Refuses where the file is shorter than the mapping.
     fn check_whole(&self) -> Result<()> {
         let (expected, found) = (self.start + self.map.len() as u64, self.file.len()?);
         if found < expected { Err(cut(expected, found)) } else { Ok(()) }
@@ -136,7 +151,7 @@ impl Source<'_> {
 fn cut(expected: u64, found: u64) -> Error {
     error!(
         Mismatch,
-        "the file was cut while it was mapped: expected at least {expected} bytes, found {found}: open it again"
+        "the file was cut while it was read: expected at least {expected} bytes, found {found}: open it again"
     )
 }
 
@@ -176,8 +191,7 @@ fn copy<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) -> Result<Vec<
     const LAST: usize = 16 << 10;
     let size = source.row_size;
     if source.is_private {
-        source.check_whole()?;
-        source.copy_mapped(rows, out);
+        source.copy_mapped(rows, out)?;
         return Ok(Vec::new());
     }
     // Rows by the system call for each that touched a new page. A touched page pays off later, and a fault touches its
@@ -230,18 +244,20 @@ fn copy_turn(
     if !cached || source.map.is_empty() {
         return Ok(Pace::Disk);
     }
-    source.check_whole()?;
     let last_step = (32 << 10) / source.row_size.clamp(128, 32 << 10);
     let (mut done, mut spent, mut step) = (0, Duration::ZERO, 1);
     while done < turn && !left.rows.is_empty() {
         let began = Instant::now();
         let (rows, out) = left.take(step.min(turn - done));
-        source.copy_mapped(rows, out);
+        source.copy_mapped(rows, out)?;
         (done, spent, step) = (done + rows.len(), spent + began.elapsed(), last_step.min(2 * step));
         if spent > direct * 16 * done as u32 + HUGE_PAGE {
+            source.check_whole()?;
             return Ok(Pace::Disk);
         }
     }
+    // Afterwards: what was cut within a page read as zeros.
+    source.check_whole()?;
     Ok(if spent <= direct * done as u32 { Pace::Touched } else { Pace::Untouched(done) })
 }
 

@@ -365,10 +365,12 @@ fn changed(old: &[u8], new: &[u8]) -> Range<usize> {
 /// A file whose count cannot grow in place.
 pub(crate) fn no_room(found: &Found) -> Error {
     if found.is_scalar() {
-        return error!(
-            NotAppendable,
-            "the array has no axes: expected at least one axis to grow along, found shape ()"
-        );
+        return no_axes();
     }
     error!(NotAppendable, "the header has no room for a growing count: call ensure_appendable(path)")
+}
+
+/// A 0-d array.
+pub(crate) fn no_axes() -> Error {
+    error!(NotAppendable, "the array has no axes: expected at least one axis to grow along, found shape ()")
 }

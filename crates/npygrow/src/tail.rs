@@ -72,6 +72,6 @@ pub(crate) fn sequence() -> Error {
     error!(
         Unsupported,
         "a second array begins where the first ends (several np.save calls into one file): \
-         open_sequence(path) reads them; save each array to a file of its own to append to it"
+         open_sequence(path) reads them; concat([path], output) makes them one array that can grow"
     )
 }

@@ -29,7 +29,8 @@ pub enum Access {
 
 /// The rows of a `.npy` file, mapped. Clones share the mapping, and keep it when another is refreshed.
 ///
-/// A file that another program cuts while it is mapped faults (SIGBUS) where its pages are gone; appending never does that.
+/// A file that another program cuts while it is mapped faults (SIGBUS) where its pages are gone, for whoever reads the slices
+/// of [`bytes`](View::bytes) and [`values`](View::values); appending never does that. Calls that copy give an error.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -235,7 +236,7 @@ impl View {
     /// # Errors
     ///
     /// `Mismatch` when there are fewer rows, `out` is not as long as they are, or the file was cut; `Io` when reading fails.
-    /// Only a file that is cut during the call, by another program, may still fault.
+    /// With [`Access::Copy`], and on other systems than Linux, a file that is cut during the call may fault.
     pub fn gather_into(&self, rows: &[u64], out: &mut [u8]) -> Result<()> {
         self.gather_part_into(rows, 0..self.row_size(), out)
     }
@@ -246,6 +247,16 @@ impl View {
     ///
     /// As [`gather_into`](View::gather_into); `Mismatch` when a row has fewer bytes.
     pub fn gather_part_into(&self, rows: &[u64], part: Range<u64>, out: &mut [u8]) -> Result<()> {
+        self.gather_from(self.bytes(), rows, part, out)
+    }
+
+    /// As [`gather_into`](View::gather_into), but never through the mapping, whose pages then are not this process's.
+    pub(crate) fn gather_unmapped(&self, rows: &[u64], out: &mut [u8]) -> Result<()> {
+        let map = if self.access == Access::Copy { self.bytes() } else { &[] };
+        self.gather_from(map, rows, 0..self.row_size(), out)
+    }
+
+    fn gather_from(&self, map: &[u8], rows: &[u64], part: Range<u64>, out: &mut [u8]) -> Result<()> {
         let (len, stride) = (self.len(), self.row_size());
         let refuse = |detail: Error| Err(self.rows.named(detail));
         if let Some(row) = rows.iter().max().filter(|row| **row >= len) {
@@ -266,9 +277,9 @@ impl View {
             return refuse(error!(Mismatch, "expected a buffer for {rows} rows of {size} bytes, found {found} bytes"));
         };
         let start = self.window.start + self.rows.found.layout.data_start + part.start;
-        let map = self.bytes().get(skip..).unwrap_or_default();
-        let is_private = self.access == Access::Copy;
-        let source = Source { file: &self.window.file, start, stride, map, is_private, row_size };
+        let map = map.get(skip..).unwrap_or_default();
+        let (is_private, is_writable) = (self.access == Access::Copy, self.access == Access::Write);
+        let source = Source { file: &self.window.file, start, stride, map, is_private, is_writable, row_size };
         gather(&source, rows, out).map_err(|error| self.rows.named(error))
     }
 

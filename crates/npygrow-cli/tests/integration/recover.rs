@@ -90,7 +90,7 @@ cut.npy: 1 row kept; 3 rows lost
 ";
     let err = "\
 error: seq.npy: a second array begins where the first ends (several np.save calls into one file): \
-open_sequence(path) reads them; save each array to a file of its own to append to it
+open_sequence(path) reads them; concat([path], output) makes them one array that can grow
 error: page.npy: not an .npy file: expected it to begin with \\x93NUMPY, found an HTML or XML page, such as a download's error
 error: none.npy: cannot open: No such file or directory (os error 2)
 ";

@@ -2,20 +2,24 @@
 
 use crate::create::{Place, missing};
 use crate::error::{Error, ErrorKind, Result, error};
-use crate::format::{Order, Tuple, split_shape};
-use crate::grow::no_room;
+use crate::format::{Header, Layout, Order, Tuple, split_shape};
+use crate::grow::{no_axes, no_room};
 use crate::open::{Found, Health, Spec, find, truncated};
+use crate::parts::Parts;
 use crate::storage::{Hold, Identity, Storage, Wait};
-use crate::tail::sequence;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// How many inputs that do not fit an error spells out.
 const SPELLED_OUT: usize = 10;
+
+/// The most arrays of one file that are joined: what is known of each takes some hundred bytes.
+const MAX_ARRAYS: usize = 1_000_000;
 
 /// A file to join.
 pub(super) struct Input {
@@ -38,6 +42,8 @@ pub(super) struct Part {
     pub(super) rows: u64,
     /// As the file itself counts rows.
     row_size: u64,
+    /// Where its header begins, and which of its file's arrays it is, where these are several.
+    array: Option<(u64, u64)>,
     pub(super) offset: u64,
     pub(super) len: u64,
     /// Bytes after the last row, which are not joined.
@@ -64,7 +70,12 @@ impl Part {
             Health::Clean => 0,
             Health::Tail { bytes, .. } => bytes,
             Health::Truncated { rows, .. } => return Err(truncated(found.rows, rows)),
-            Health::Sequence => return Err(sequence()),
+            Health::Sequence => {
+                return Err(error!(
+                    Unsupported,
+                    "several arrays in one file can be joined, but not consumed: delete it afterwards"
+                ));
+            }
         };
         let offset = found.layout.data_start;
         Ok(Part {
@@ -77,15 +88,50 @@ impl Part {
             rows: found.rows,
             row_size: found.layout.row_size,
             spec: found.spec,
+            array: None,
             offset,
             tail,
         })
+    }
+
+    /// The arrays that several `np.save` calls left in the file at `place`, which is read to its end.
+    pub(super) fn all(input: &Input, place: &Place, storage: &dyn Storage, max_header_size: u64) -> Result<Vec<Self>> {
+        let identity = storage.identity()?;
+        let mut all = Vec::new();
+        for (index, array) in Parts::of(storage, max_header_size)?.enumerate() {
+            if index >= MAX_ARRAYS {
+                return Err(error!(OverLimit, "more than {MAX_ARRAYS} arrays: join the file in parts"));
+            }
+            let array = array?;
+            let named = |error: Error| nth(index as u64, &error);
+            let (rows, row_shape) = array.header.split().ok_or_else(|| named(no_axes()))?;
+            let layout = Layout::new(array.header.len, &array.header.dtype, &row_shape).map_err(named)?;
+            let offset = array.offset + layout.data_start;
+            all.push(Part {
+                place: place.clone(),
+                shown: input.shown.clone(),
+                path: input.path.clone(),
+                identity,
+                spec: Spec { dtype: array.header.dtype, order: array.header.order, row_shape },
+                shape: array.header.shape,
+                rows,
+                row_size: layout.row_size,
+                array: Some((array.offset, index as u64)),
+                offset,
+                len: array.offset + array.size - offset,
+                tail: 0,
+            });
+        }
+        Ok(all)
     }
 
     /// Opens it again, for reading; refuses what is not what it was.
     pub(super) fn open(&self, max_header_size: u64) -> Result<Box<dyn Storage>> {
         let open = || {
             let storage = self.place.folder.open(&self.place.name, false)?.ok_or_else(missing)?;
+            if let Some((at, _)) = self.array {
+                return if self.is_at(at, &*storage)? { Ok(storage) } else { Err(changed()) };
+            }
             let found = find(&*storage, max_header_size)?;
             // Rows may have been appended; what was looked at must be where it was.
             let whole = found.layout.end(found.rows)? >= self.offset + self.len;
@@ -110,6 +156,18 @@ impl Part {
         let lies = (found.layout.data_start, found.layout.row_size) == (self.offset, self.row_size);
         let well = !matches!(found.health, Health::Truncated { .. });
         Ok(storage.identity()? == self.identity && lies && well && found.header.dtype == self.spec.dtype)
+    }
+
+    /// Whether it is still the array whose header begins at `at`.
+    fn is_at(&self, at: u64, storage: &dyn Storage) -> Result<bool> {
+        if storage.identity()? != self.identity || storage.len()? < self.offset + self.len {
+            return Ok(false);
+        }
+        // As long as it was when it was found, within the limit.
+        let mut bytes = vec![0; usize::try_from(self.offset - at).unwrap_or(0)];
+        storage.read_exact_at(at, &mut bytes)?;
+        let same = |header: Header| header.dtype == self.spec.dtype && header.shape == self.shape;
+        Ok(Header::parse(&bytes).is_ok_and(same))
     }
 
     /// Deletes the file that [`lock`](Part::lock) gave, unless its name is another's by now.
@@ -171,9 +229,15 @@ impl Part {
         let order = self.spec.order == want.spec.order || self.lies_either_way();
         compare(order, format!("{} order", want.spec.order), format!("{} order", self.spec.order));
         let whose = want.shown.display();
-        (!expected.is_empty())
-            .then(|| error!(Mismatch, "expected {} as in {whose}, found {}", expected.join(", "), found.join(", ")))
+        let text = || error!(Mismatch, "expected {} as in {whose}, found {}", expected.join(", "), found.join(", "));
+        let text = || self.array.map_or_else(text, |(_, index)| nth(index, &text()));
+        (!expected.is_empty()).then(text)
     }
+}
+
+/// An error about one of a file's arrays.
+fn nth(index: u64, error: &Error) -> Error {
+    Error::new(error.kind(), format!("array {index}: {}", error.detail()))
 }
 
 fn changed() -> Error {

@@ -9,13 +9,14 @@ pub use options::{ConcatOptions, OnExists};
 
 use crate::append::Appender;
 use crate::create::{Place, missing};
-use crate::error::{Error, ErrorKind, Result, error};
+use crate::error::{Error, Result, error};
 use crate::format::Order;
 use crate::open::{Found, Health, find, truncated};
 use crate::options::{Mode, Options};
 use crate::storage::Folder;
 use crate::tail::sequence;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use inputs::{Input, Part, Want, refusal};
 use std::ffi::OsStr;
@@ -45,7 +46,7 @@ pub struct Joined {
 /// Joins the `.npy` files `inputs`, one after the other along the growth axis, into a new file `output`, to which rows can
 /// be appended.
 ///
-/// Every input is looked at before a byte is written: dtype, row shape and order must be the same, and the error names
+/// A file of several arrays (of several `np.save` calls) is joined array by array. Every input is looked at before a byte is written: dtype, row shape and order must be the same, and the error names
 /// all that do not fit. The output is there whole or not at all. Blocks are shared with an input where the file system can
 /// (XFS, btrfs) and the rows before it fill whole blocks; else the kernel copies.
 ///
@@ -189,21 +190,21 @@ impl Job<'_> {
         let output = self.output.folder.identity(&self.output.name)?;
         let (mut parts, mut faults, mut all) = (Vec::<Part>::new(), Vec::new(), 0);
         for input in self.inputs.iter().filter(|input| !skip(input)) {
-            all += 1;
-            match self.part(input) {
-                Ok(part) if output.is_some() && part.identity == output => {
+            let found = self.parts_of(input).unwrap_or_else(|error| {
+                faults.push((input.shown.clone(), error));
+                all += 1;
+                Vec::new()
+            });
+            for part in found {
+                all += 1;
+                let again = |other: &Part| other.identity == part.identity;
+                if output.is_some() && part.identity == output {
                     faults.push((part.shown, error!(Mismatch, "the output is among the inputs")));
+                } else if self.options.consume && part.identity.is_some() && parts.iter().any(again) {
+                    faults.push((part.shown, error!(Mismatch, "the same file twice: it can be consumed once")));
+                } else {
+                    parts.push(part);
                 }
-                Ok(part)
-                    if self.options.consume
-                        && part.identity.is_some()
-                        && parts.iter().any(|other| other.identity == part.identity) =>
-                {
-                    let text = "the same file twice: it can be consumed once";
-                    faults.push((part.shown, Error::new(ErrorKind::Mismatch, text)));
-                }
-                Ok(part) => parts.push(part),
-                Err(error) => faults.push((input.shown.clone(), error)),
             }
         }
         let mut want = match standing {
@@ -227,14 +228,19 @@ impl Job<'_> {
         if faults.is_empty() { Ok((parts, want)) } else { Err(refusal(faults, all)) }
     }
 
-    fn part(&self, input: &Input) -> Result<Part> {
+    /// The rows of an input: of a file of several arrays, those of each.
+    fn parts_of(&self, input: &Input) -> Result<Vec<Part>> {
         let limit = self.options.appender.header_limit();
         let place = (self.find)(&input.given)?;
         if self.options.consume {
-            return consume::part(input, &place, &self.options.appender);
+            return Ok(vec![consume::part(input, &place, &self.options.appender)?]);
         }
         let storage = place.folder.open(&place.name, false)?.ok_or_else(missing)?;
-        Part::of(input, &place, &*storage, find(&*storage, limit)?)
+        let found = find(&*storage, limit)?;
+        match found.health {
+            Health::Sequence => Part::all(input, &place, &*storage, limit),
+            _ => Ok(vec![Part::of(input, &place, &*storage, found)?]),
+        }
     }
 
     /// An appender on the output, which it makes or goes on with.

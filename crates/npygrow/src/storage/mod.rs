@@ -6,6 +6,8 @@ mod memory;
 
 #[cfg(feature = "std")]
 mod directory;
+#[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
+mod fault;
 #[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
@@ -39,7 +41,7 @@ pub(crate) use lock::{Hold, Wait, acquire};
 #[cfg(feature = "std")]
 pub(crate) use owner::Owner;
 #[cfg(feature = "std")]
-pub(crate) use sys::{READS_AHEAD, read_cached, read_soon};
+pub(crate) use sys::{Mapped, READS_AHEAD, read_cached, read_soon};
 #[cfg(feature = "std")]
 pub(crate) use watch::Watch;
 #[cfg(feature = "std")]
@@ -180,6 +182,9 @@ pub trait Storage: Any + Send {
 /// The largest block that any copy or conversion holds in memory, in bytes.
 pub(crate) const BLOCK: usize = 4 << 20;
 
+/// What a copy through memory reads and writes at once, in bytes: the fastest of 64 KiB to 4 MiB on ext4.
+const COPIED: usize = 1 << 20;
+
 fn copy_through_memory<S: Storage + ?Sized>(
     to: &mut S,
     from: &dyn Storage,
@@ -187,10 +192,12 @@ fn copy_through_memory<S: Storage + ?Sized>(
     offset: u64,
     len: u64,
 ) -> Result<u64> {
-    let mut block = vec![0; usize::try_from(len).map_or(BLOCK, |len| len.min(BLOCK))];
+    let mut block = vec![0; usize::try_from(len).map_or(COPIED, |len| len.min(COPIED))];
     let mut done = 0;
     while done < len {
-        let want = block.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
+        // Writes that end with a page of the target fill whole pages.
+        let whole = COPIED - ((offset + done) % COPIED as u64) as usize;
+        let want = block.len().min(whole).min(usize::try_from(len - done).unwrap_or(usize::MAX));
         let got = from.read_at(from_offset + done, &mut block[..want])?;
         if got == 0 {
             break;

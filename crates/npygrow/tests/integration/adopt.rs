@@ -60,7 +60,7 @@ fn a_second_array_is_never_a_tail() {
             fails(
                 disk.open(Options::default().on_tail(on_tail)).map(drop),
                 "Unsupported: a second array begins where the first ends (several np.save calls into one file): \
-                 open_sequence(path) reads them; save each array to a file of its own to append to it",
+                 open_sequence(path) reads them; concat([path], output) makes them one array that can grow",
             );
             assert_eq!(disk.bytes(), bytes);
         }

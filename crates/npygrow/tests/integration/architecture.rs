@@ -26,6 +26,7 @@ const LAYERS: &[&[&str]] = &[
 const UNSAFE: &[&str] = &[
     "npygrow/src/element.rs",
     "npygrow/src/view.rs",
+    "npygrow/src/storage/fault.rs",
     "npygrow/src/storage/word.rs",
     "npygrow/src/storage/sys/linux.rs",
     "npygrow/src/storage/sys/windows.rs",

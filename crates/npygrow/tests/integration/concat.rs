@@ -138,7 +138,7 @@ fn every_input_that_does_not_fit_is_named_before_a_byte_is_written() {
         ("shape.npy", file("'<u4'", "(1, 2)", "True", &[0; 8])),
         ("scalar.npy", file("'<u4'", "()", "False", &[0; 4])),
         ("cut.npy", ours(&[1, 2, 3])[..136].to_vec()),
-        ("sequence.npy", [ours(&[1]), ours(&[2])].concat()),
+        ("sequence.npy", [numpy(&[1]), file("'<u4'", "()", "False", &[0; 4])].concat()),
         ("moving.npy", [b"\x93NPYGROW".as_slice(), &[0; 200]].concat()),
         ("text.npy", b"a,b\n".to_vec()),
     ];
@@ -149,9 +149,8 @@ fn every_input_that_does_not_fit_is_named_before_a_byte_is_written() {
         &options(),
         "Mismatch: /rows.npy: 7 of 8 inputs cannot be joined: /scalar.npy: the array has no axes: expected at least one axis \
          to grow along, found shape (); /cut.npy: the header counts 3 rows, the file holds 2: call recover(path) to go on \
-         with what is left; /sequence.npy: a second array begins where the first ends (several np.save calls into one file): \
-         open_sequence(path) reads them; save each array to a file of its own to append to it; \
-         /moving.npy: a move of its rows in place is under way or was interrupted: open it with Appender, or call \
+         with what is left; /sequence.npy: array 1: the array has no axes: expected at least one axis to grow along, found \
+         shape (); /moving.npy: a move of its rows in place is under way or was interrupted: open it with Appender, or call \
          recover(path), to finish it; /no.npy: cannot open: No such file or directory (os error 2); /dtype.npy: expected \
          dtype <u4 as in /a.npy, found dtype <f8; /shape.npy: expected rows of shape () as in /a.npy, found rows of \
          shape (2,)",
@@ -343,4 +342,65 @@ fn the_docs_example_in_one_folder() {
     npygrow::save(input, &[[1_u16, 2]]).unwrap();
     assert_eq!(concat(&[input], &path).unwrap().shape, [1, 2]);
     assert_eq!(npygrow::inspect(&path, MAX_HEADER_SIZE).unwrap().room, Some(npygrow::MAX_ROWS));
+}
+
+/// As several `np.save` calls into one open file leave them.
+#[test]
+fn the_arrays_of_a_sequence_are_joined_in_order() {
+    let arrays = [numpy(&[1, 2]), ours(&[]), numpy(&[3]), ours(&[4, 5])];
+    let folder = Folder::new(&[("seq.npy", arrays.concat()), ("one.npy", ours(&[0]))]);
+    let joined = folder.join(&["one.npy", "seq.npy", "one.npy"], &options()).unwrap();
+    assert_eq!((joined.inputs, joined.rows, folder.values()), (6, 7, vec![0, 1, 2, 3, 4, 5, 0]));
+    folder.join(&["seq.npy"], &append()).unwrap();
+    assert_eq!(folder.values(), [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5]);
+
+    let wide = |shape, values: &[u8]| file("'|u1'", shape, "False", values);
+    let folder = Folder::new(&[("seq.npy", [wide("(2, 1)", &[1, 4]), wide("(2, 2)", &[2, 3, 5, 6])].concat())]);
+    folder.join(&["seq.npy"], &options().axis(1)).unwrap();
+    let reader = Reader::open(folder.path("rows.npy")).unwrap();
+    assert_eq!((reader.shape(), reader.rows::<[u8; 3]>(0..2).unwrap()), (&[2, 3][..], vec![[1, 2, 3], [4, 5, 6]]));
+}
+
+#[test]
+fn a_sequence_that_does_not_fit_is_refused_array_by_array() {
+    let torn = [numpy(&[1]), numpy(&[2])[..100].to_vec()].concat();
+    let mixed =
+        [numpy(&[1]), file("'<f8'", "(1,)", "False", &[0; 8]), numpy(&[2]), file("'<u4'", "()", "False", &[0; 4])];
+    let typed = [&mixed[..3], &[file("'<f4'", "(1,)", "False", &[0; 4])]].concat();
+    let junk = [numpy(&[1]), numpy(&[2]), b"junk and more junk".to_vec()].concat();
+    let folder = Folder::new(&[
+        ("torn.npy", torn),
+        ("mixed.npy", mixed.concat()),
+        ("typed.npy", typed.concat()),
+        ("junk.npy", junk),
+        ("ours.npy", [ours(&[1]), ours(&[2])].concat()),
+    ]);
+    folder.refuses(
+        &["torn.npy"],
+        &options(),
+        "NeedsRecovery: /torn.npy: array 1, at offset 132: cut off within its header: an np.save is under way, or was \
+         interrupted; os.truncate(path, 132) removes it",
+    );
+    folder.refuses(
+        &["mixed.npy"],
+        &options(),
+        "NotAppendable: /mixed.npy: array 3: the array has no axes: expected at least one axis to grow along, found shape ()",
+    );
+    folder.refuses(
+        &["typed.npy"],
+        &options(),
+        "Mismatch: /rows.npy: 2 of 4 inputs cannot be joined: /typed.npy: array 1: expected dtype <u4 as in /typed.npy, found \
+         dtype <f8; /typed.npy: array 3: expected dtype <u4 as in /typed.npy, found dtype <f4",
+    );
+    folder.refuses(
+        &["junk.npy"],
+        &options(),
+        "NotNpy: /junk.npy: array 2, at offset 264: expected it, or the end of the file, found text; arrays after it cannot \
+         be found",
+    );
+    folder.refuses(
+        &["ours.npy"],
+        &options().consume(true),
+        "Unsupported: /ours.npy: several arrays in one file can be joined, but not consumed: delete it afterwards",
+    );
 }

@@ -131,7 +131,7 @@ fn rows_without_bytes_and_arrays_without_axes() {
 fn what_cannot_be_mended_is_left_alone() {
     let sequence = [numpy(&[1]), numpy(&[2])].concat();
     let second = "Unsupported: a second array begins where the first ends (several np.save calls into one file): \
-                  open_sequence(path) reads them; save each array to a file of its own to append to it";
+                  open_sequence(path) reads them; concat([path], output) makes them one array that can grow";
     let endless = foreign("{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999,), }", 128, &[]);
     for (file, options, expected) in [
         (&sequence, RecoverOptions::default(), second),

@@ -47,7 +47,7 @@ fn a_field_narrower_than_any_count_is_widened() {
 #[test]
 fn broken_files_are_refused() {
     let sequence = "Unsupported: a second array begins where the first ends (several np.save calls into one file): \
-                    open_sequence(path) reads them; save each array to a file of its own to append to it";
+                    open_sequence(path) reads them; concat([path], output) makes them one array that can grow";
     for (file, expected) in [
         (
             no_room(&[1, 2])[..no_room(&[1, 2]).len() - 1].to_vec(),

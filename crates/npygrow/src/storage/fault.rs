@@ -1,0 +1,267 @@
+//! Copies out of a mapping whose file another program may cut at any moment: an answer in the place of SIGBUS.
+//!
+//! The pages of a mapping that lie past the end of its file fault. A handler of SIGBUS puts a page of zeros in the place of
+//! one that a guarded copy touches, so that the copy comes to its end; it is then told that what it copied is not the file's,
+//! and the mapping is made again as it was. Faults of others go to the handler that was there before.
+//!
+//! Up to the end of its last page a cut file reads as zeros without a fault: whoever copies looks at the length, too.
+#![allow(unsafe_code)]
+
+use libc::{c_int, c_void, siginfo_t};
+use std::cell::Cell;
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::{hint, ptr};
+
+/// A part of a shared mapping, and where it lies in its file.
+#[derive(Clone, Copy)]
+pub(crate) struct Mapped<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) bytes: &'a [u8],
+    /// The offset of the first byte.
+    pub(crate) offset: u64,
+    pub(crate) is_writable: bool,
+}
+
+/// What this thread copies from, for the handler.
+struct Guard {
+    start: Cell<usize>,
+    end: Cell<usize>,
+    /// Pages of zeros that this thread's copy was given.
+    zeros: Cell<u64>,
+}
+
+thread_local! {
+    static GUARD: Guard = const { Guard { start: Cell::new(0), end: Cell::new(0), zeros: Cell::new(0) } };
+}
+
+/// Pages of zeros that were ever put into mappings, and those that are in one now.
+static FAULTS: AtomicU64 = AtomicU64::new(0);
+static STANDING: AtomicU64 = AtomicU64::new(0);
+
+/// Asked for before the handler is there.
+static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
+
+/// What SIGBUS led to before, leaked: a handler may need it at any time.
+static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
+
+impl Mapped<'_> {
+    /// Does `copy`, which reads from the mapping, and says whether all that it read was the file's. Where it was not, the
+    /// file was shorter than the mapping for a moment at least.
+    pub(crate) fn guarded(&self, copy: impl FnOnce()) -> bool {
+        static INSTALLED: OnceLock<()> = OnceLock::new();
+        let () = INSTALLED.get_or_init(install);
+        // Pages of another thread's fault may still stand in the same mapping. Not waited for for ever: a fork may have copied
+        // the number and not the thread.
+        for _ in 0..1_000_000 {
+            if STANDING.load(SeqCst) == 0 {
+                break;
+            }
+            hint::spin_loop();
+        }
+        let before = FAULTS.load(SeqCst);
+        let start = self.bytes.as_ptr().addr();
+        let zeros = GUARD.with(|guard| {
+            guard.start.set(start);
+            guard.end.set(start + self.bytes.len());
+            copy();
+            guard.end.set(0);
+            guard.zeros.take()
+        });
+        // Any thread's count: it may have met zeros that another was given.
+        let whole = FAULTS.load(SeqCst) == before;
+        if zeros > 0 {
+            self.map_again();
+            STANDING.fetch_sub(zeros, SeqCst);
+        }
+        whole
+    }
+
+    /// Puts the file's pages where zeros stand.
+    fn map_again(&self) {
+        let skip = self.bytes.as_ptr().addr() % page_size();
+        // The mapping begins with a page, in memory and in the file.
+        let Some(offset) = self.offset.checked_sub(skip as u64).and_then(|offset| libc::off64_t::try_from(offset).ok())
+        else {
+            return;
+        };
+        let start = self.bytes.as_ptr().wrapping_sub(skip).cast_mut().cast::<c_void>();
+        let write = if self.is_writable { libc::PROT_WRITE } else { 0 };
+        // SAFETY: the range is one that a mapping of this file takes, from one of its pages on; the borrow of its bytes keeps
+        // it mapped. mmap(2) with MAP_FIXED puts the same pages of the same file there, with the same rights, in one step for
+        // whoever reads them meanwhile. Should it fail, zeros stay where they are, and no copy is told that they are rows.
+        unsafe {
+            let (len, rights) = (skip + self.bytes.len(), libc::PROT_READ | write);
+            let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+            libc::mmap64(start, len, rights, flags, self.file.as_raw_fd(), offset);
+        }
+    }
+}
+
+/// Makes [`on_fault`] the handler of SIGBUS.
+fn install() {
+    let mut previous = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: sysconf(3) reads no memory of ours.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    PAGE_SIZE.store(usize::try_from(size).unwrap_or(4096), SeqCst);
+    // SAFETY: sigaction(2) reads one `struct sigaction` and writes another; all zeros are a valid one of both. The handler
+    // has the signature that SA_SIGINFO asks for, and does what a handler may: it reads and writes atomics and a thread-local
+    // without a destructor, and makes system calls.
+    unsafe {
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = on_fault as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        libc::sigaction(libc::SIGBUS, ptr::null(), previous.as_mut_ptr());
+        PREVIOUS.store(Box::into_raw(Box::new(previous.assume_init())), SeqCst);
+        libc::sigaction(libc::SIGBUS, &raw const action, ptr::null_mut());
+    }
+}
+
+extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel gives a handler with SA_SIGINFO a valid `siginfo_t`; for SIGBUS it holds an address.
+    let address = unsafe { (*info).si_addr() }.addr();
+    let done = GUARD.try_with(|guard| {
+        let is_ours = guard.start.get() <= address && address < guard.end.get();
+        is_ours && {
+            guard.zeros.set(guard.zeros.get() + 1);
+            put_zeros(address)
+        }
+    });
+    if done != Ok(true) {
+        pass_on(signal, info, context);
+    }
+}
+
+/// Puts a page of zeros where the page of `address` is.
+fn put_zeros(address: usize) -> bool {
+    // First, so that no thread takes zeros for rows.
+    STANDING.fetch_add(1, SeqCst);
+    FAULTS.fetch_add(1, SeqCst);
+    let page = ptr::without_provenance_mut::<c_void>(address - address % page_size());
+    // SAFETY: the page lies in a mapping that the guarded copy borrows, and a page that faults holds nothing. mmap(2) is one
+    // system call, safe in a handler; errno, which it may set, is put back.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        let (rights, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED);
+        let done = libc::mmap(page, page_size(), rights, flags, -1, 0) != libc::MAP_FAILED;
+        *errno = before;
+        done
+    }
+}
+
+/// Does what SIGBUS led to before.
+fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let previous = PREVIOUS.load(SeqCst);
+    // SAFETY: `install` stores a leaked, valid `struct sigaction` before the handler is called; its handler has the signature
+    // that its own flags say. Without one the signal does what it does to a process that never heard of it: the default is
+    // put back, and the signal sent again, to come when this handler returns.
+    unsafe {
+        let handler = previous.as_ref().map_or(libc::SIG_DFL, |previous| previous.sa_sigaction);
+        if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
+            let default: libc::sigaction = MaybeUninit::zeroed().assume_init();
+            libc::sigaction(signal, &raw const default, ptr::null_mut());
+            libc::raise(signal);
+        } else if (*previous).sa_flags & libc::SA_SIGINFO != 0 {
+            type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+            std::mem::transmute::<usize, Handler>(handler)(signal, info, context);
+        } else {
+            std::mem::transmute::<usize, extern "C" fn(c_int)>(handler)(signal);
+        }
+    }
+}
+
+fn page_size() -> usize {
+    PAGE_SIZE.load(SeqCst)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use memmap2::Mmap;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    const SIZE: u64 = 64 << 10;
+
+    /// A fault makes every copy of that moment doubtful, so that one test would disturb the other.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn mapped() -> (File, Mmap) {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(SIZE).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[7; SIZE as usize], 0).unwrap();
+        // SAFETY: a file of this test alone, whose being cut is what is tested.
+        let map = unsafe { Mmap::map(&file) }.unwrap();
+        (file, map)
+    }
+
+    /// Sums from the bytes of `map`, and whether they were the file's.
+    fn sum(file: &File, map: &[u8], skip: usize) -> (bool, u64) {
+        let mut total = 0;
+        let mapped = Mapped { file, bytes: &map[skip..], offset: skip as u64, is_writable: false };
+        let whole = mapped.guarded(|| total = mapped.bytes.iter().map(|&byte| u64::from(byte)).sum());
+        (whole, total)
+    }
+
+    #[test]
+    fn a_cut_file_is_told_and_a_whole_one_is_read() {
+        let _alone = ALONE.lock();
+        let (file, map) = mapped();
+        for skip in [0, 1, 128, 5000] {
+            let whole = (true, 7 * (SIZE - skip as u64));
+            assert_eq!(sum(&file, &map, skip), whole);
+            file.set_len(8192).unwrap();
+            assert!(!sum(&file, &map, skip).0);
+            assert!(!sum(&file, &map, skip).0, "again: nothing of the zeros is left");
+            // What is put there afterwards is seen: the pages are the file's.
+            std::os::unix::fs::FileExt::write_all_at(&file, &[7; SIZE as usize], 0).unwrap();
+            assert_eq!(sum(&file, &map, skip), whole);
+        }
+    }
+
+    #[test]
+    fn no_thread_takes_zeros_for_rows() {
+        let _alone = ALONE.lock();
+        let (file, map) = mapped();
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..3)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let (mut whole, mut cut) = (0, 0);
+                        while !over.load(SeqCst) {
+                            match sum(&file, &map, 128) {
+                                (true, total) => {
+                                    assert_eq!(total, 7 * (SIZE - 128));
+                                    whole += 1;
+                                }
+                                _ => cut += 1,
+                            }
+                        }
+                        (whole, cut)
+                    })
+                })
+                .collect();
+            // Longer each time: also readers on a busy machine meet both.
+            for _ in 0..2000 {
+                file.set_len(20_480).unwrap();
+                thread::yield_now();
+                // Holes would read as zeros: the bytes are there before the length.
+                let rest = vec![7; SIZE as usize - 20_480];
+                std::os::unix::fs::FileExt::write_all_at(&file, &rest, 20_480).unwrap();
+                thread::yield_now();
+            }
+            over.store(true, SeqCst);
+            let seen: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+            assert!(seen.iter().any(|(whole, _)| *whole > 0), "{seen:?}");
+            assert!(seen.iter().any(|(_, cut)| *cut > 0), "{seen:?}");
+        });
+    }
+}
