@@ -1,7 +1,7 @@
 """Times npygrow and its peers side by side, in one run: ratios, not records.
 
 Absolute times say little about another machine, so each figure is a ratio. A round runs every contender of a line once,
-on fresh files of one folder, in an order that changes; what is reported is the median of the rounds' ratios to the
+on fresh files of one folder, or on the same rows where they read, in an order that changes; what is reported is the median of the rounds' ratios to the
 reference, with the 95 % interval of that median from order statistics. A bar is missed only when the whole interval
 lies beyond it.
 
