@@ -74,6 +74,11 @@ def tick(power):
     return f"{10.0**power:g}" if power < 3 else f"10{'⁰¹²³⁴⁵⁶⁷⁸⁹'[power]}"
 
 
+def was_held(results):
+    """Whether the disk could be stalled there in any way."""
+    return any(isinstance(times, dict) for times in results.held.values())
+
+
 def in_ms(times):
     return {name: (statistics.median(one) / 1e6, min(one) / 1e6, max(one) / 1e6) for name, one in times.items()}
 
@@ -114,8 +119,8 @@ def write(results, folder):
         "gather": dots("Time of random rows of 4 KiB, as a multiple of what 8 threads of preadv take", threads),
         "small": bars("Where a small append's time goes", {what: three for what, _, three in results.small[0]}),
     }
-    stalled = {STALLS[kind]: in_ms(times) for kind, times in results.held.items() if not isinstance(times, str)}
-    if stalled:
+    stalled = {STALLS[kind]: in_ms(times) for kind, times in results.held.items() if isinstance(times, dict)}
+    if was_held(results):
         pages["held"] = dots("The longest append while the disk stalls, in ms: median, least and most", stalled)
     for name, page in pages.items():
         (folder / f"{name}.svg").write_text(page)

@@ -238,7 +238,7 @@ def write(results, method):
         "![Appending other layouts: each one's time as a multiple of a conversion and a raw write](plots/layouts.svg)",
         "![Memory over the input](plots/memory.svg)",
         "![Random rows: each one's time as a multiple of what 8 threads of preadv take](plots/gather.svg)",
-        *["![The longest append while the disk stalls](plots/held.svg)"] * (DOCS / "plots/held.svg").exists(),
+        *["![The longest append while the disk stalls](plots/held.svg)"] * plots.was_held(results),
         "## Each line",
         *[table(line).strip() for line in results.lines],
         shapes_table(results.shapes).strip(),

@@ -29,7 +29,7 @@ OTHERS = 512 << 20
 
 STALLS = {
     "frozen": f"an ext4, frozen for {FROZEN:g} s",
-    "sync": f"{OTHERS >> 20} MiB synced beside it, each row durable",
+    "sync": f"{OTHERS >> 20} MiB synced beside it",
 }
 
 
