@@ -68,15 +68,23 @@ mod concat;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
+mod dataset;
+#[cfg(feature = "std")]
 mod follow;
 #[cfg(feature = "std")]
 mod gather;
+#[cfg(feature = "std")]
+mod group;
 #[cfg(feature = "std")]
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;
 #[cfg(feature = "std")]
 mod joining;
+#[cfg(feature = "std")]
+mod pieces;
+#[cfg(feature = "std")]
+mod ragged;
 #[cfg(feature = "std")]
 mod repair;
 #[cfg(feature = "std")]
@@ -110,7 +118,16 @@ pub use concat::{ConcatOptions, Joined, OnExists, concat, concat_in, concat_with
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]
+pub use dataset::{
+    Column, ColumnBookmark, ColumnRecovery, ColumnReport, ColumnSpec, Dataset, DatasetAppender, DatasetBookmark,
+    FolderRecovery, FolderReport, concat_folders, inspect_folder, recover_folder, recover_folder_in,
+};
+#[cfg(feature = "std")]
+pub use group::ColumnPart;
+#[cfg(feature = "std")]
 pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
+#[cfg(feature = "std")]
+pub use ragged::{Ragged, RaggedAppender, RaggedBookmark};
 #[cfg(feature = "std")]
 pub use repair::{
     RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, ensure_appendable_with, recover,

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf, absolute, is_separator};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A folder of the file system.
@@ -39,6 +40,30 @@ impl Directory {
             }
         }
         Err(error!(Io, "followed {MAX_SYMLINKS} symlinks and found no file: do they go round?").at(path.display()))
+    }
+
+    /// The folder at `path`, made where there is none, its name durable then; its parent must be there.
+    pub fn make(path: &Path) -> Result<Self> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io("cannot make the folder", &error)),
+            Ok(()) => {
+                let inside = absolute(path).map_err(|error| Error::io("cannot tell the working folder", &error))?;
+                sys::sync_folder(parent(&inside))
+                    .map_err(|error| Error::io("cannot sync the folder around it", &error))?;
+            }
+        }
+        Directory::at(path)
+    }
+
+    /// The folder at `path`.
+    pub fn at(path: &Path) -> Result<Self> {
+        let at = absolute(path).map_err(|error| Error::io("cannot tell the working folder", &error))?;
+        let found = fs::metadata(&at).map_err(|error| Error::io("cannot open the folder", &error))?;
+        if !found.is_dir() {
+            return Err(Error::of_kind(io::ErrorKind::NotADirectory, "expected a folder, found a file"));
+        }
+        Ok(Directory { at, shown: path.into() })
     }
 
     fn split(path: &Path) -> Result<(Self, OsString)> {
@@ -195,6 +220,23 @@ impl Folder for Directory {
 
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>> {
         sys::identity_at(&self.at.join(name)).map_err(self.fail("cannot look up", name))
+    }
+
+    fn names(&self) -> Result<Vec<OsString>> {
+        let entries = fs::read_dir(&self.at).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+        entries.map_err(|error: io::Error| Error::io("cannot list the folder", &error).at(self.shown.display()))
+    }
+
+    fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
+        let path = self.at.join(name);
+        if make {
+            let made = fs::create_dir(&path).or_else(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(error),
+            });
+            made.map_err(self.fail("cannot make the folder", name))?;
+        }
+        Ok(path.is_dir().then(|| Arc::new(Directory { at: path, shown: self.path(name) }) as Arc<dyn Folder>))
     }
 
     fn path(&self, name: &OsStr) -> PathBuf {

@@ -1,7 +1,8 @@
 use super::{Identity, Storage};
-use crate::error::Result;
+use crate::error::{Result, error};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where files are made, replaced and removed; their names are names inside it.
 pub trait Folder: Send + Sync {
@@ -29,6 +30,20 @@ pub trait Folder: Send + Sync {
 
     /// Which file has the name now.
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>>;
+
+    /// All names in it, those of folders too, in any order. What is not asked for a folder of columns need not have it.
+    fn names(&self) -> Result<Vec<OsString>> {
+        Err(error!(Unsupported, "this kind of folder cannot say what is in it"))
+    }
+
+    /// The folder `name` in it, made with `make` where nothing is; `None` where nothing is, or a file.
+    fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
+        if make {
+            Err(error!(Unsupported, "this kind of folder has no folders in it").at(name.display()))
+        } else {
+            Ok(None)
+        }
+    }
 
     /// What messages call `name`.
     fn path(&self, name: &OsStr) -> PathBuf;
