@@ -32,7 +32,7 @@
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
-//! | join files | [`concat`] |
+//! | join files | [`concat()`] |
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]
