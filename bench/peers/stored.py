@@ -150,11 +150,11 @@ def zarr_array(path):
 
 
 RAW = Reader("8 threads of preadv", "rows.npy", preadv)
-MAPPED = Reader("np.memmap", "rows.npy", memmap, 1 / 8)
+MAPPED = Reader("np.memmap", "rows.npy", memmap)
 OURS = Reader("npygrow", "rows.npy", ours)
 OTHERS = []
 if h5py:
-    OTHERS += [Reader("h5py", "chunks.h5", hdf5, 1 / 8), Reader("h5py, contiguous", "contiguous.h5", hdf5, 1 / 8)]
+    OTHERS += [Reader("h5py", "chunks.h5", hdf5, 1 / 16), Reader("h5py, contiguous", "contiguous.h5", hdf5, 1 / 16)]
 if zarr:
-    OTHERS.append(Reader("zarr", "rows.zarr", zarr_array, 1 / 8))
+    OTHERS.append(Reader("zarr", "rows.zarr", zarr_array, 1 / 16))
 READERS = [RAW, MAPPED, OURS, *OTHERS]
