@@ -215,6 +215,8 @@ impl DatasetAppender {
         if self.defined.is_empty() {
             return Ok(());
         }
+        // Two first appends at once, with different columns, would leave one that has no rows and never gets any.
+        let _alone = self.folder.lock()?;
         self.check_listed()?;
         while let Some((name, (kind, dtype, row_shape))) = self.defined.first_key_value() {
             let (name, dtype, row_shape) = (name.clone(), Some(dtype.clone()), Some(row_shape.clone()));
