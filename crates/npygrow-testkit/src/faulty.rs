@@ -3,7 +3,7 @@
 use npygrow::storage::{Folder, Identity, Storage, Temp};
 use npygrow::{Error, Result};
 use std::any::Any;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +32,8 @@ pub enum Call {
     RemoveAbandoned,
     SyncFolder,
     Identity,
+    Names,
+    Folder,
 }
 
 /// How a call goes wrong; the number is the `errno`.
@@ -258,6 +260,15 @@ impl Folder for FaultyFolder {
 
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>> {
         self.run(Call::Identity, |inner| inner.identity(name))
+    }
+
+    fn names(&self) -> Result<Vec<OsString>> {
+        self.run(Call::Names, |inner| inner.names())
+    }
+
+    fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
+        let folder = self.run(Call::Folder, |inner| inner.folder(name, make))?;
+        Ok(folder.map(|inner| Arc::new(FaultyFolder { inner, faults: self.faults.clone() }) as Arc<dyn Folder>))
     }
 
     fn path(&self, name: &OsStr) -> PathBuf {

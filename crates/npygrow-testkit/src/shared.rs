@@ -22,9 +22,11 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The folder. Temps have names, so that one left behind shows in [`names`](SharedFolder::names).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct SharedFolder {
     files: Arc<Mutex<BTreeMap<OsString, Arc<Inode>>>>,
+    /// Before the names of the files in a folder inside: all are in one map.
+    prefix: String,
 }
 
 struct Inode {
@@ -74,23 +76,35 @@ impl SharedFolder {
         guard(&self.files).keys().map(|name| name.to_string_lossy().into_owned()).collect()
     }
 
+    fn full(&self, name: &OsStr) -> OsString {
+        format!("{}{}", self.prefix, name.display()).into()
+    }
+
+    /// The folder `name` inside. One without a file is there only for who makes it.
+    #[must_use]
+    pub fn inside(&self, name: &OsStr, make: bool) -> Option<SharedFolder> {
+        let prefix = format!("{}{}/", self.prefix, name.display());
+        let there = make || self.names().iter().any(|name| name.starts_with(&prefix));
+        there.then(|| SharedFolder { files: self.files.clone(), prefix })
+    }
+
     /// Moves the file of the temp to `name`.
     fn rename(&self, temp: &mut Temp, name: &OsStr) {
         let mut files = guard(&self.files);
         let inode = files.remove(temp.path().as_os_str()).expect("the temp is in its folder");
-        files.insert(name.into(), inode);
+        files.insert(self.full(name), inode);
         temp.set_placed();
     }
 }
 
 impl Folder for SharedFolder {
     fn open(&self, name: &OsStr, write: bool) -> Result<Option<Box<dyn Storage>>> {
-        let inode = guard(&self.files).get(name).cloned();
+        let inode = guard(&self.files).get(&self.full(name)).cloned();
         Ok(inode.map(|inode| Box::new(SharedFile { inode, handle: next(), write }) as Box<dyn Storage>))
     }
 
     fn create_temp(&self, name: &OsStr, _like: Option<&dyn Storage>) -> Result<Temp> {
-        let temp = temp_name(name);
+        let temp = self.full(&temp_name(name));
         self.remove_abandoned(name)?;
         let inode = Arc::new(Inode::new());
         let mut file = SharedFile { inode: inode.clone(), handle: next(), write: true };
@@ -105,7 +119,7 @@ impl Folder for SharedFolder {
     }
 
     fn link_noreplace(&self, temp: &mut Temp, name: &OsStr) -> Result<bool> {
-        let free = !guard(&self.files).contains_key(name);
+        let free = !guard(&self.files).contains_key(&self.full(name));
         if free {
             self.rename(temp, name);
         }
@@ -120,14 +134,15 @@ impl Folder for SharedFolder {
     }
 
     fn remove(&self, name: &OsStr) -> Result<()> {
-        guard(&self.files).remove(name);
+        guard(&self.files).remove(&self.full(name));
         Ok(())
     }
 
     fn remove_abandoned(&self, name: &OsStr) -> Result<()> {
         let mut files = guard(&self.files);
-        if files.get(&temp_name(name)).is_some_and(|inode| guard(&inode.holder).is_none()) {
-            files.remove(&temp_name(name));
+        let temp = self.full(&temp_name(name));
+        if files.get(&temp).is_some_and(|inode| guard(&inode.holder).is_none()) {
+            files.remove(&temp);
         }
         Ok(())
     }
@@ -137,11 +152,23 @@ impl Folder for SharedFolder {
     }
 
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>> {
-        Ok(guard(&self.files).get(name).map(|inode| inode.identity()))
+        Ok(guard(&self.files).get(&self.full(name)).map(|inode| inode.identity()))
+    }
+
+    fn names(&self) -> Result<Vec<OsString>> {
+        let names = self.names();
+        let inside = names.iter().filter_map(|name| name.strip_prefix(&self.prefix)?.split('/').next());
+        let mut names: Vec<OsString> = inside.map(OsString::from).collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
+        Ok(self.inside(name, make).map(|folder| Arc::new(folder) as Arc<dyn Folder>))
     }
 
     fn path(&self, name: &OsStr) -> PathBuf {
-        PathBuf::from("shared").join(name)
+        PathBuf::from("shared").join(self.full(name))
     }
 }
 

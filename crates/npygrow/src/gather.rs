@@ -1,7 +1,7 @@
 //! Many rows at once, in parallel: what is in memory is copied, what is not is asked for all together, then read.
 
 use crate::error::{Error, Result, error};
-use crate::storage::{File, Mapped, READS_AHEAD, Storage, read_cached, read_soon};
+use crate::storage::{File, Mapped, READS_AHEAD, Storage, read_cached, read_soon, watch_for_faults};
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -27,7 +27,7 @@ pub(crate) struct Source<'a> {
 type Missing<'o> = (u64, &'o mut [u8]);
 
 /// Bytes that lie in memory before a thread reads them: enough for the disk to choose from, too few to be evicted again.
-const AHEAD: usize = 4 << 20;
+pub(crate) const AHEAD: usize = 4 << 20;
 
 /// The most bytes that are read at once to be dealt out.
 const SPAN: usize = 256 << 10;
@@ -37,7 +37,7 @@ const PAGE: u64 = 4096;
 
 /// Threads that read what is not in memory. The disk is busy with one already, where it can be asked ahead; the others
 /// submit, copy, and stand in where it cannot.
-const READERS: usize = 8;
+pub(crate) const READERS: usize = 8;
 
 /// What the first touch of a huge page may take, which is not the disk's doing: the result is new memory.
 const HUGE_PAGE: Duration = Duration::from_micros(400);
@@ -60,6 +60,9 @@ pub(crate) fn gather(source: &Source<'_>, rows: &[u64], out: &mut [u8]) -> Resul
     debug_assert_eq!(rows.len().checked_mul(source.row_size), Some(out.len()));
     if out.is_empty() {
         return Ok(());
+    }
+    if !source.is_private && !source.map.is_empty() {
+        watch_for_faults();
     }
     let missing = if source.is_private || source.seems_cached(rows)? {
         copy_in_parallel(source, rows, out)?
@@ -156,7 +159,7 @@ impl Source<'_> {
     }
 }
 
-fn cut(expected: u64, found: u64) -> Error {
+pub(crate) fn cut(expected: u64, found: u64) -> Error {
     error!(
         Mismatch,
         "the file was cut while it was read: expected at least {expected} bytes, found {found}: open it again"
@@ -177,7 +180,7 @@ fn copy_in_parallel<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) ->
 }
 
 /// How many threads are worth it to copy this much within memory.
-fn threads_for(rows: usize, bytes: usize) -> usize {
+pub(crate) fn threads_for(rows: usize, bytes: usize) -> usize {
     // A cache miss for each row, then 8 GB/s.
     let work = Duration::from_nanos(rows as u64 * 30 + bytes as u64 / 8);
     if work < 2 * SHARE {
@@ -384,7 +387,7 @@ fn read_group(
 /// Does `work` on all shares, on this thread and up to `threads - 1` others; the first error ends it.
 ///
 /// The threads end with the call: nothing is left for a fork to miss, or for an exit to wait for.
-fn in_parallel<S: Send, R: Send>(
+pub(crate) fn in_parallel<S: Send, R: Send>(
     threads: usize,
     shares: impl Iterator<Item = S> + Send,
     work: impl Fn(S) -> Result<R> + Sync,

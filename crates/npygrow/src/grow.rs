@@ -146,6 +146,20 @@ impl Growing {
         self.at.layout.row_size
     }
 
+    /// Whether the header is still the one that another writer left.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.at.adopt.is_some()
+    }
+
+    /// The bytes of as many committed rows from `first` on as `buf` has room for: whole rows.
+    pub(crate) fn read_rows(&self, first: u64, buf: &mut [u8]) -> Result<()> {
+        let (start, end) = (self.at.layout.end(first)?, self.at.end);
+        if start.checked_add(buf.len() as u64).is_none_or(|wanted| wanted > end) {
+            return Err(error!(Mismatch, "expected rows in 0..{}, found {first}", self.at.rows));
+        }
+        self.storage.read_exact_at(start, buf)
+    }
+
     /// Refuses in a forked child.
     pub(crate) fn check_owner(&self) -> Result<()> {
         self.storage.check_owner()

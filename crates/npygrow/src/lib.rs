@@ -23,12 +23,16 @@
 //! | append | [`Appender`] |
 //! | append without waiting for the disk | [`Background`] |
 //! | read row ranges | [`Reader`] |
+//! | wait for new rows | [`Reader::wait`] |
 //! | map a file | [`View`] |
+//! | fetch many rows, in any order | [`View::gather`] |
+//! | go through all rows, in order or shuffled | [`View::batches`] |
+//! | show another process the same rows | [`Bookmark`] |
 //! | map a file of several arrays | [`Sequence`] |
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
-//! | join files | [`concat`] |
+//! | join files | [`concat()`] |
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -64,15 +68,23 @@ mod concat;
 #[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
+mod dataset;
+#[cfg(feature = "std")]
 mod follow;
 #[cfg(feature = "std")]
 mod gather;
+#[cfg(feature = "std")]
+mod group;
 #[cfg(feature = "std")]
 mod inplace;
 #[cfg(feature = "std")]
 mod inspect;
 #[cfg(feature = "std")]
 mod joining;
+#[cfg(feature = "std")]
+mod pieces;
+#[cfg(feature = "std")]
+mod ragged;
 #[cfg(feature = "std")]
 mod repair;
 #[cfg(feature = "std")]
@@ -106,7 +118,16 @@ pub use concat::{ConcatOptions, Joined, OnExists, concat, concat_in, concat_with
 #[cfg(feature = "std")]
 pub use create::Room;
 #[cfg(feature = "std")]
+pub use dataset::{
+    Column, ColumnBookmark, ColumnRecovery, ColumnReport, ColumnSpec, Dataset, DatasetAppender, DatasetBookmark,
+    FolderRecovery, FolderReport, concat_folders, inspect_folder, recover_folder, recover_folder_in,
+};
+#[cfg(feature = "std")]
+pub use group::ColumnPart;
+#[cfg(feature = "std")]
 pub use inspect::{Report, inspect, inspect_in, is_appendable, needs_recovery};
+#[cfg(feature = "std")]
+pub use ragged::{Ragged, RaggedAppender, RaggedBookmark};
 #[cfg(feature = "std")]
 pub use repair::{
     RecoverOptions, Recovery, Tail, ensure_appendable, ensure_appendable_in, ensure_appendable_with, recover,

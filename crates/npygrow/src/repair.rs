@@ -107,6 +107,18 @@ fn recover_at(place: &Place, options: RecoverOptions) -> Result<Recovery> {
     Ok(recovery)
 }
 
+/// Cuts a file that is well to its first `rows` rows, on the disk.
+pub(crate) fn cut_in(folder: Arc<dyn Folder>, name: &OsStr, rows: u64, max_header_size: u64) -> Result<()> {
+    let place = Place::new(folder, name);
+    let cut = || {
+        let mut storage = lock(&place)?;
+        let found = place.find(&mut *storage, max_header_size)?;
+        let plan = Plan { rows: rows.min(found.rows), size: found.layout.end(rows.min(found.rows))?, from_tail: 0 };
+        plan.carry_out(&place, storage, found, max_header_size)
+    };
+    cut().map_err(|error| error.at(place.path().display()))
+}
+
 fn lock(place: &Place) -> Result<Box<dyn Storage>> {
     place.lock(&wait(&Options::default()), Hold::Turn)?.ok_or_else(missing)
 }

@@ -172,7 +172,8 @@ impl View {
     #[must_use]
     pub fn values<T: Element>(&self) -> Option<&[T]> {
         element::check::<T>(self.dtype()).ok()?;
-        element::cast(self.bytes())
+        // No bytes lie anywhere, aligned or not.
+        if self.bytes().is_empty() { Some(&[]) } else { element::cast(self.bytes()) }
     }
 
     /// Reads the bytes of a range of rows from the file, not through the mapping: a file that was cut is an error here, never

@@ -85,6 +85,8 @@ impl Log {
 /// The folder.
 pub struct PowerFolder {
     inner: SharedFolder,
+    /// The outermost folder: all names are in it, and a sync of any folder makes all of them durable.
+    root: SharedFolder,
     log: Arc<Mutex<Log>>,
 }
 
@@ -92,7 +94,8 @@ impl PowerFolder {
     /// A folder with the files of `image`, all of them durable.
     #[must_use]
     pub fn new(image: &Image) -> Self {
-        let this = PowerFolder { inner: SharedFolder::default(), log: Arc::default() };
+        let root = SharedFolder::default();
+        let this = PowerFolder { inner: root.clone(), root, log: Arc::default() };
         for (name, (file, bytes)) in image {
             this.inner.put(&name.to_string_lossy(), bytes);
             let mut log = this.log();
@@ -112,7 +115,7 @@ impl PowerFolder {
     #[must_use]
     pub fn image(&self) -> Image {
         self.note_names();
-        let bytes = |name: &OsString| self.inner.get(&name.to_string_lossy()).unwrap_or_default();
+        let bytes = |name: &OsString| self.root.get(&name.to_string_lossy()).unwrap_or_default();
         self.log().names.iter().map(|(name, file)| (name.clone(), (*file, bytes(name)))).collect()
     }
 
@@ -135,8 +138,8 @@ impl PowerFolder {
     /// Writes down which names there are, if they are others than before: the temp that was dropped since included.
     fn note_names(&self) {
         let mut log = self.log();
-        let files = self.inner.names().into_iter().filter_map(|name| {
-            let file = self.inner.identity(name.as_ref()).ok()??;
+        let files = self.root.names().into_iter().filter_map(|name| {
+            let file = self.root.identity(name.as_ref()).ok()??;
             Some((name.into(), log.number(file)))
         });
         let names: Names = files.collect();
@@ -201,6 +204,16 @@ impl Folder for PowerFolder {
 
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>> {
         Ok(self.inner.identity(name)?.map(|inner| identity(self.log().number(inner))))
+    }
+
+    fn names(&self) -> Result<Vec<OsString>> {
+        Folder::names(&self.inner)
+    }
+
+    fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
+        let inside = self.inner.inside(name, make);
+        let folder = |inner| PowerFolder { inner, root: self.root.clone(), log: self.log.clone() };
+        Ok(inside.map(|inner| Arc::new(folder(inner)) as Arc<dyn Folder>))
     }
 
     fn path(&self, name: &OsStr) -> PathBuf {

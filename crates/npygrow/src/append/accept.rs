@@ -28,7 +28,7 @@ impl Appender {
     }
 
     /// Refuses values that are not of the file's dtype; a new file takes its dtype and its row shape from them.
-    pub(super) fn accept<T: Element>(&mut self, row_shape: impl FnOnce() -> Vec<u64>) -> Result<()> {
+    pub(crate) fn accept<T: Element>(&mut self, row_shape: impl FnOnce() -> Vec<u64>) -> Result<()> {
         let id = TypeId::of::<T>();
         if self.accepted == Some(id) {
             return Ok(());
@@ -72,6 +72,16 @@ impl Appender {
             return Err(error!(OverLimit, "{rows} rows: a file counts at most {MAX_ROWS} rows"));
         }
         count.checked_mul(row_size).ok_or_else(|| error!(OverLimit, "{count} rows of {row_size} bytes are too many"))
+    }
+
+    /// Makes room for the buffer: whole at the first append, so that a small append neither grows nor moves it.
+    pub(super) fn reserve(&mut self) -> Result<()> {
+        if self.buffer.capacity() < self.options.buffering {
+            let more = self.options.buffering - self.buffer.len();
+            let full = |_| error!(OverLimit, "no memory for a buffer of {} bytes", self.options.buffering);
+            self.buffer.try_reserve_exact(more).map_err(full)?;
+        }
+        Ok(())
     }
 
     /// Publishes what is buffered; from here on who drives this appender gathers and waits, as `buffering` and `on_wait` ask.

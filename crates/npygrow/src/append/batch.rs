@@ -53,12 +53,7 @@ impl Batch<'_> {
         let appender = &mut *self.appender;
         match (&mut self.to, &mut appender.state) {
             (Target::Buffer { .. }, _) => {
-                // Reserved whole at the first append, so that a small append neither grows nor moves it.
-                if appender.buffer.capacity() < appender.options.buffering {
-                    let more = appender.options.buffering - appender.buffer.len();
-                    let full = |_| error!(OverLimit, "no memory for a buffer of {} bytes", appender.options.buffering);
-                    appender.buffer.try_reserve_exact(more).map_err(full)?;
-                }
+                appender.reserve()?;
                 appender.buffer.extend_from_slice(bytes);
                 Ok(())
             }

@@ -8,6 +8,8 @@ mod open;
 #[cfg(feature = "std")]
 mod place;
 mod publish;
+#[cfg(feature = "std")]
+mod together;
 
 use accept::row_size;
 pub(crate) use accept::{not_whole_rows, unknown_dtype};
@@ -15,6 +17,8 @@ pub use batch::Batch;
 use batch::Target;
 #[cfg(feature = "std")]
 pub use place::save;
+#[cfg(feature = "std")]
+pub(crate) use together::Times;
 
 #[cfg(feature = "std")]
 use crate::create::Place;
@@ -63,6 +67,8 @@ pub struct Appender {
     dropped: Dropped,
     /// The last element type that fitted: spares the next append of it the comparison.
     accepted: Option<TypeId>,
+    /// Whether the turn goes on after this call: a group ends it.
+    keeps_turn: bool,
     #[cfg(feature = "std")]
     place: Option<Place>,
 }

@@ -76,6 +76,7 @@ impl Appender {
             options,
             dropped,
             accepted: None,
+            keeps_turn: false,
             #[cfg(feature = "std")]
             place: None,
         };

@@ -96,7 +96,7 @@ impl Appender {
 
     /// Takes the lock and looks at the file again, where appenders take turns.
     pub(super) fn take_turn(&mut self) -> Result<()> {
-        if !self.options.turns {
+        if !self.options.turns || self.keeps_turn {
             return Ok(());
         }
         let taken = self.take_lock();

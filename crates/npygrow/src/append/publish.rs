@@ -112,7 +112,7 @@ impl Appender {
 
     pub(super) fn unlock(&mut self) -> Result<()> {
         match &mut self.state {
-            _ if !self.options.turns => Ok(()),
+            _ if !self.options.turns || self.keeps_turn => Ok(()),
             State::Growing(growing) => growing.storage().unlock(),
             #[cfg(feature = "std")]
             State::Pending { replaces } => {

@@ -1,9 +1,12 @@
 use super::{File, Folder, Hold, Identity, Owner, Storage, Temp, Wait, beside, file, lock, sys};
 use crate::error::{Error, ErrorKind, Result, error};
+#[cfg(unix)]
+use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf, absolute, is_separator};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A folder of the file system.
@@ -39,6 +42,30 @@ impl Directory {
             }
         }
         Err(error!(Io, "followed {MAX_SYMLINKS} symlinks and found no file: do they go round?").at(path.display()))
+    }
+
+    /// The folder at `path`, made where there is none, its name durable then; its parent must be there.
+    pub fn make(path: &Path) -> Result<Self> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io("cannot make the folder", &error)),
+            Ok(()) => {
+                let inside = absolute(path).map_err(|error| Error::io("cannot tell the working folder", &error))?;
+                sys::sync_folder(parent(&inside))
+                    .map_err(|error| Error::io("cannot sync the folder around it", &error))?;
+            }
+        }
+        Directory::at(path)
+    }
+
+    /// The folder at `path`.
+    pub fn at(path: &Path) -> Result<Self> {
+        let at = absolute(path).map_err(|error| Error::io("cannot tell the working folder", &error))?;
+        let found = fs::metadata(&at).map_err(|error| Error::io("cannot open the folder", &error))?;
+        if !found.is_dir() {
+            return Err(Error::of_kind(io::ErrorKind::NotADirectory, "expected a folder, found a file"));
+        }
+        Ok(Directory { at, shown: path.into() })
     }
 
     fn split(path: &Path) -> Result<(Self, OsString)> {
@@ -195,6 +222,35 @@ impl Folder for Directory {
 
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>> {
         sys::identity_at(&self.at.join(name)).map_err(self.fail("cannot look up", name))
+    }
+
+    /// The lock is the folder's own; elsewhere than on Unix a folder cannot be opened.
+    #[cfg(unix)]
+    fn lock(&self) -> Result<Option<Box<dyn Any>>> {
+        let lock = || {
+            let folder = fs::File::open(&self.at)?;
+            while !sys::lock(&folder)? {}
+            Ok(folder)
+        };
+        let folder = lock().map_err(|error| Error::io("cannot lock the folder", &error).at(self.shown.display()))?;
+        Ok(Some(Box::new(folder)))
+    }
+
+    fn names(&self) -> Result<Vec<OsString>> {
+        let entries = fs::read_dir(&self.at).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+        entries.map_err(|error: io::Error| Error::io("cannot list the folder", &error).at(self.shown.display()))
+    }
+
+    fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
+        let path = self.at.join(name);
+        if make {
+            let made = fs::create_dir(&path).or_else(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(error),
+            });
+            made.map_err(self.fail("cannot make the folder", name))?;
+        }
+        Ok(path.is_dir().then(|| Arc::new(Directory { at: path, shown: self.path(name) }) as Arc<dyn Folder>))
     }
 
     fn path(&self, name: &OsStr) -> PathBuf {

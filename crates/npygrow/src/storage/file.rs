@@ -71,7 +71,7 @@ impl File {
     }
 
     /// The file behind `storage`, if that is what it is.
-    pub(super) fn behind(storage: &dyn Storage) -> Option<&fs::File> {
+    pub(crate) fn behind(storage: &dyn Storage) -> Option<&fs::File> {
         (storage as &dyn Any).downcast_ref::<File>().map(|file| &file.file)
     }
 

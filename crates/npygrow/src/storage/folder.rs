@@ -1,7 +1,9 @@
 use super::{Identity, Storage};
-use crate::error::Result;
+use crate::error::{Result, error};
+use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where files are made, replaced and removed; their names are names inside it.
 pub trait Folder: Send + Sync {
@@ -29,6 +31,26 @@ pub trait Folder: Send + Sync {
 
     /// Which file has the name now.
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>>;
+
+    /// All names in it, those of folders too, in any order. What is not asked for a folder of columns need not have it.
+    fn names(&self) -> Result<Vec<OsString>> {
+        Err(error!(Unsupported, "this kind of folder cannot say what is in it"))
+    }
+
+    /// The folder `name` in it, made with `make` where nothing is; `None` where nothing is, or a file.
+    fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
+        if make {
+            Err(error!(Unsupported, "this kind of folder has no folders in it").at(name.display()))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Keeps others out of the same call until what it gives is dropped: for making files that belong together. A folder that
+    /// only one process can reach, or that cannot be locked, gives nothing.
+    fn lock(&self) -> Result<Option<Box<dyn Any>>> {
+        Ok(None)
+    }
 
     /// What messages call `name`.
     fn path(&self, name: &OsStr) -> PathBuf;

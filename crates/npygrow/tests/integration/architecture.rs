@@ -17,9 +17,10 @@ const LAYERS: &[&[&str]] = &[
     &["inplace"],
     &["joining"],
     &["create"],
-    &["append", "inspect", "read", "view"],
-    &["background", "batches", "bookmark", "concat", "follow", "repair"],
-    &["sequence"],
+    &["append", "inspect", "pieces", "read", "view"],
+    &["background", "batches", "bookmark", "concat", "follow", "group", "repair"],
+    &["ragged", "sequence"],
+    &["dataset"],
 ];
 
 /// The only files that may say `unsafe`, each with its reasons inside.

@@ -7,6 +7,7 @@
 mod controls;
 mod judge;
 mod scenarios;
+pub(crate) mod together;
 
 use crate::support::NAME;
 use judge::{Allowed, Run, judge};
