@@ -1,0 +1,85 @@
+//! Folders that are mended, cut or joined, all files together.
+
+use super::{is_items, noun};
+use crate::text::{GOOD, ODD, count, paint, plain};
+use npygrow::{
+    Appender, Durability, FolderRecovery, Options, RecoverOptions, Result, concat_folders, inspect_folder,
+    recover_folder,
+};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// What [`recover`] did, and what a row is called there.
+pub(crate) struct Mended {
+    done: FolderRecovery,
+    noun: &'static str,
+}
+
+pub(crate) fn recover(path: &Path, options: RecoverOptions) -> Result<Mended> {
+    Ok(Mended { done: recover_folder(path, options)?, noun: noun(path) })
+}
+
+impl Mended {
+    /// The rows that are left, then what became of each file and column of which there is something to say.
+    pub(crate) fn words(&self) -> String {
+        let Mended { done, noun } = self;
+        let mut lines = Vec::new();
+        for column in &done.columns {
+            let file =
+                |file: &str| if column.name.is_empty() { file.into() } else { format!("{}/{file}", column.name) };
+            let values = if column.offsets.is_some() { file("values.npy") } else { format!("{}.npy", column.name) };
+            let offsets = column.offsets.as_ref().map(|offsets| (file("offsets.npy"), offsets));
+            for (name, recovery) in std::iter::once((values, &column.values)).chain(offsets) {
+                if !crate::recover::is_untouched(recovery) {
+                    lines.push(format!("\n  {}: {}", plain(name), crate::recover::words(recovery)));
+                }
+            }
+            if column.cut > 0 {
+                let cut = paint(ODD, format!("{} cut that other columns do not have", count(column.cut, "row")));
+                lines.push(format!("\n  {}: {cut}", plain(&column.name)));
+            }
+        }
+        let kept = count(done.rows, noun);
+        let first =
+            if lines.is_empty() { format!("{kept}, nothing to mend") } else { paint(GOOD, format!("{kept} kept")) };
+        first + &lines.concat()
+    }
+
+    pub(crate) fn facts(&self) -> Value {
+        let column = |column: &npygrow::ColumnRecovery| {
+            json!({
+                "name": column.name,
+                "held": column.held,
+                "cut": column.cut,
+                "values": crate::recover::counts(&column.values),
+                "offsets": column.offsets.as_ref().map(crate::recover::counts),
+            })
+        };
+        json!({ "rows": self.done.rows, "columns": self.done.columns.iter().map(column).collect::<Vec<_>>() })
+    }
+}
+
+/// Cuts all columns; gives the rows there were, and the bytes of an unfinished append.
+pub(crate) fn truncate(path: &Path, rows: u64, max_header_size: u64) -> Result<(u64, u64)> {
+    // An appender would make what is not there.
+    inspect_folder(path, max_header_size)?;
+    let options = Appender::options().max_header_size(max_header_size);
+    if is_items(path) {
+        let mut items = options.open_ragged(path)?;
+        let (before, tail) = (items.len(), items.dropped().bytes);
+        items.truncate(rows)?;
+        items.close()?;
+        return Ok((before, tail));
+    }
+    let mut columns = options.open_dataset(path)?;
+    let (before, tail) = (columns.len(), columns.dropped().bytes);
+    columns.truncate(rows)?;
+    columns.close()?;
+    Ok((before, tail))
+}
+
+/// Joins folders to a new one, and says how many rows it has.
+pub(crate) fn join(inputs: &[PathBuf], output: &Path, durability: Durability, max_header_size: u64) -> Result<u64> {
+    let options: Options = Appender::options().durability(durability).max_header_size(max_header_size);
+    concat_folders(inputs, output, options)
+}
