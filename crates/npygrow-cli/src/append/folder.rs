@@ -34,7 +34,10 @@ impl Append {
             // What could not be begun leaves nothing; a folder that has something in it stays.
             let _ = fs::remove_dir(&self.output);
         }
-        appended.map_err(|error| self.failed(error))
+        appended.map_err(|error| match error.path().map(PathBuf::from) {
+            Some(path) if !path.starts_with(&self.output) => vec![(path, error)],
+            _ => self.failed(error),
+        })
     }
 
     /// The inputs, each of which was looked at.
@@ -120,7 +123,7 @@ impl Append {
                 let report = inspect(&file, self.common.max_header_size)?;
                 Rows::of(&report.dtype, &report.shape, report.order)?.check(&found, &file)
             } else if found.order == Order::F && !found.row_shape.is_empty() {
-                Err(mismatch("a new column has C order, found Fortran order"))
+                Err(mismatch("expected C order, as a new column has, found Fortran order"))
             } else {
                 Ok(())
             }

@@ -3,7 +3,7 @@
 use super::{is_items, noun};
 use crate::text::{GOOD, ODD, count, paint, plain};
 use npygrow::{
-    Appender, Durability, FolderRecovery, Options, RecoverOptions, Result, concat_folders, inspect_folder,
+    Appender, Durability, Error, ErrorKind, FolderRecovery, RecoverOptions, Result, concat_folders, inspect_folder,
     recover_folder,
 };
 use serde_json::{Value, json};
@@ -80,6 +80,11 @@ pub(crate) fn truncate(path: &Path, rows: u64, max_header_size: u64) -> Result<(
 
 /// Joins folders to a new one, and says how many rows it has.
 pub(crate) fn join(inputs: &[PathBuf], output: &Path, durability: Durability, max_header_size: u64) -> Result<u64> {
-    let options: Options = Appender::options().durability(durability).max_header_size(max_header_size);
+    if output.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        let text =
+            "expected no folder, or one with nothing in it, for folders are joined to a new one: found files in it";
+        return Err(Error::new(ErrorKind::Mismatch, text).at(output.display()));
+    }
+    let options = Appender::options().durability(durability).max_header_size(max_header_size);
     concat_folders(inputs, output, options)
 }
