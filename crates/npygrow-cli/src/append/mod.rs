@@ -36,7 +36,7 @@ each: xyz[0], xyz[1].
 
 Where OUT is a folder, or a new name without .npy, NAME=FILE gives each column its
 rows, as many for all: an .npy file, or a folder of items of different length. Or
-IN are folders like OUT. What one call gives to all columns is there or it is not.
+IN are folders like OUT. Each goes in whole or not at all, in every column.
 
 Rows survive the end of npy (--durability process), also a power cut but perhaps
 for the last ones (ordered), or every published row does (power).
