@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How soon to look again where a file that is counted last was counted first.
+/// How soon to look again where offsets were counted before their values.
 const SOON: Duration = Duration::from_millis(5);
 
 /// Prints rows of one folder: an item as a list, a row of columns as a record.
@@ -112,7 +112,7 @@ impl Rows for FolderPrinter<'_> {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> Result<Range<u64>, Stop> {
-        let start = Instant::now();
+        let (start, mut is_skipped) = (Instant::now(), false);
         loop {
             let new = match &mut self.folder {
                 Folder::Items(items) => items.refresh()?,
@@ -124,23 +124,25 @@ impl Rows for FolderPrinter<'_> {
                 }
                 return Ok(new);
             }
+            if is_skipped {
+                sleep(SOON);
+            }
+            is_skipped = false;
             // A row is there once every column has it: each is waited for in turn.
-            let mut waited = false;
             for (_, part) in self.folder.parts() {
                 let view = match part {
                     Part::Rows(view) => view,
                     Part::Items(items) if items.offsets().len() <= items.len() + 1 => items.offsets(),
-                    // Counted before what it counts: another program's way, or another column is late.
-                    Part::Items(_) => continue,
+                    // Counted before what it counts, which is another program's way; or another column is late.
+                    Part::Items(_) => {
+                        is_skipped = true;
+                        continue;
+                    }
                 };
                 let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
                 if view.reader()?.wait(left)?.is_empty() {
                     return Ok(new);
                 }
-                waited = true;
-            }
-            if !waited {
-                sleep(SOON);
             }
             if timeout.is_some_and(|timeout| start.elapsed() >= timeout) {
                 return Ok(new);

@@ -3,6 +3,8 @@
 use super::print::{line, start};
 use super::{Folder, said};
 use npygrow::{Appender, ColumnPart, Dataset, DatasetAppender, MAX_HEADER_SIZE, Ragged, RaggedAppender};
+use std::thread::sleep;
+use std::time::Duration;
 
 const TEXTS: ColumnPart<'_> = ColumnPart::Items { lengths: &[3, 0, 4], values: b"npygrow" };
 
@@ -102,8 +104,17 @@ fn rows_are_printed_as_they_come() {
     // By another program, and the file that is counted last first.
     Appender::open(folder.path("run/text/offsets.npy")).unwrap().append(&[10_i64]).unwrap();
     Appender::open(folder.path("run/label.npy")).unwrap().append(&[11_u8]).unwrap();
+    sleep(Duration::from_millis(50));
     Appender::open(folder.path("run/text/values.npy")).unwrap().append(b"ab").unwrap();
     assert_eq!(line(&mut out), "(label=11, text=[97 98])\n");
+    // One column that is ahead by a row after the other has come.
+    let mut labels = Appender::open(folder.path("run/label.npy")).unwrap();
+    labels.append(&[12_u8, 13]).unwrap();
+    let mut text = RaggedAppender::open(folder.path("run/text")).unwrap();
+    text.append(b"c").unwrap();
+    assert_eq!(line(&mut out), "(label=12, text=[99])\n");
+    text.append(b"d").unwrap();
+    assert_eq!(line(&mut out), "(label=13, text=[100])\n");
     npy.kill().unwrap();
     npy.wait().unwrap();
 }
@@ -116,7 +127,7 @@ fn columns_that_come_with_the_first_row() {
     first.append(&[0_u8; 0]).unwrap();
     let (mut npy, mut out) = start(&folder, &["follow", "--csv", "--header", "."]);
     // Time to see one column alone: what it prints does not depend on it.
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    sleep(Duration::from_millis(50));
     Appender::open(folder.path("b.npy")).unwrap().append(&[2_u8]).unwrap();
     first.append(&[1_u8]).unwrap();
     assert_eq!([line(&mut out), line(&mut out)], ["a,b\n", "1,2\n"]);
