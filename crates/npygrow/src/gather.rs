@@ -1,7 +1,7 @@
 //! Many rows at once, in parallel: what is in memory is copied, what is not is asked for all together, then read.
 
 use crate::error::{Error, Result, error};
-use crate::storage::{File, Mapped, READS_AHEAD, Storage, read_cached, read_soon};
+use crate::storage::{File, Mapped, READS_AHEAD, Storage, read_cached, read_soon, watch_for_faults};
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -57,6 +57,9 @@ pub(crate) fn gather(source: &Source<'_>, rows: &[u64], out: &mut [u8]) -> Resul
     debug_assert_eq!(rows.len().checked_mul(source.row_size), Some(out.len()));
     if out.is_empty() {
         return Ok(());
+    }
+    if !source.is_private && !source.map.is_empty() {
+        watch_for_faults();
     }
     let missing = if source.is_private || source.seems_cached(rows)? {
         copy_in_parallel(source, rows, out)?
