@@ -32,7 +32,7 @@ pub(crate) struct Printing {
 
     /// Print CSV, as npy append --csv takes it
     #[arg(long, group = "form")]
-    pub(crate) csv: bool,
+    csv: bool,
 
     /// Name the columns of CSV first
     #[arg(long, requires = "csv")]

@@ -39,7 +39,7 @@ fn rows(column: &ColumnReport) -> String {
 }
 
 /// What is wrong with a column: its files, and what it has more than all have.
-fn faults(report: &FolderReport, column: &ColumnReport) -> String {
+fn faults(report: &FolderReport, column: &ColumnReport) -> Vec<String> {
     let mut faults: Vec<_> = files(column)
         .filter(|(_, file)| file.health != Health::Clean)
         .map(|(name, file)| {
@@ -48,11 +48,16 @@ fn faults(report: &FolderReport, column: &ColumnReport) -> String {
             format!("{name}{}{words}", paint(style, word))
         })
         .collect();
+    let items = column.offsets.as_ref().map_or(column.rows, |offsets| offsets.rows.saturating_sub(1));
+    if items > column.rows {
+        let whole = grouped(column.rows);
+        faults.push(paint(BAD, format!("offsets of {}, {whole} of them whole", count(items, "item"))));
+    }
     let more = column.rows - report.rows.min(column.rows);
     if more > 0 {
         faults.push(paint(ODD, format!("{} more than all columns have", count(more, "row"))));
     }
-    if faults.is_empty() { paint(GOOD, "clean") } else { faults.join("; ") }
+    faults
 }
 
 /// A fact a line, and a column a line.
@@ -76,14 +81,17 @@ pub(crate) fn page(path: &Path, report: &FolderReport) -> String {
             let widths: [usize; 3] = std::array::from_fn(|at| widest(cells.iter().map(|cells| cells[at].as_str())));
             for (cells, column) in cells.iter().zip(columns) {
                 let cells: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
-                lines.push(("column", format!("{}  {}", cells.join("  "), faults(report, column))));
+                let faults = faults(report, column);
+                let faults = if faults.is_empty() { paint(GOOD, "clean") } else { faults.join("; ") };
+                lines.push(("column", format!("{}  {faults}", cells.join("  "))));
             }
         }
     }
     lines.push(("health", state(report)));
     if is_uneven(report) {
         if let ([items], true) = (&report.columns[..], is_items) {
-            lines.push(("note", faults(report, items)));
+            let faults = faults(report, items);
+            lines.push(("note", if faults.is_empty() { "values that no item has".into() } else { faults.join("; ") }));
         }
         lines.push(("note", "An append is under way or was cut short, or a file was changed alone.".into()));
         lines.push((

@@ -3,8 +3,8 @@
 use super::{is_items, noun};
 use crate::text::{GOOD, ODD, count, paint, plain};
 use npygrow::{
-    Appender, Durability, Error, ErrorKind, FolderRecovery, RecoverOptions, Result, concat_folders, inspect_folder,
-    recover_folder,
+    Appender, Durability, Error, ErrorKind, FolderRecovery, RecoverOptions, Recovery, Result, concat_folders,
+    inspect_folder, recover_folder,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -12,31 +12,49 @@ use std::path::{Path, PathBuf};
 /// What [`recover`] did, and what a row is called there.
 pub(crate) struct Mended {
     done: FolderRecovery,
+    /// How long the values are by now, by column.
+    values: Vec<u64>,
     noun: &'static str,
 }
 
 pub(crate) fn recover(path: &Path, options: RecoverOptions) -> Result<Mended> {
-    Ok(Mended { done: recover_folder(path, options)?, noun: noun(path) })
+    let done = recover_folder(path, options)?;
+    let left = inspect_folder(path, options.max_header_size)?;
+    let values = left.columns.iter().map(|column| column.values.rows).collect();
+    Ok(Mended { done, values, noun: noun(path) })
 }
 
 impl Mended {
     /// The rows that are left, then what became of each file and column of which there is something to say.
     pub(crate) fn words(&self) -> String {
-        let Mended { done, noun } = self;
+        let Mended { done, values, noun } = self;
         let mut lines = Vec::new();
-        for column in &done.columns {
-            let file =
-                |file: &str| if column.name.is_empty() { file.into() } else { format!("{}/{file}", column.name) };
-            let values = if column.offsets.is_some() { file("values.npy") } else { format!("{}.npy", column.name) };
-            let offsets = column.offsets.as_ref().map(|offsets| (file("offsets.npy"), offsets));
-            for (name, recovery) in std::iter::once((values, &column.values)).chain(offsets) {
-                if !crate::recover::is_untouched(recovery) {
-                    lines.push(format!("\n  {}: {}", plain(name), crate::recover::words(recovery)));
+        let mut say = |name: String, text: String| lines.push(format!("\n  {}: {text}", plain(name)));
+        let cut = |n, what: &str, why: &str| paint(ODD, format!("{} cut {why}", count(n, what)));
+        for (column, &left) in done.columns.iter().zip(values) {
+            let name = &column.name;
+            let file = |file: &str| if name.is_empty() { file.into() } else { format!("{name}/{file}") };
+            let Some(offsets) = &column.offsets else {
+                mended(&format!("{name}.npy"), &column.values, &mut say);
+                if column.cut > 0 {
+                    say(name.clone(), cut(column.cut, "row", "that other columns do not have"));
                 }
+                continue;
+            };
+            mended(&file("values.npy"), &column.values, &mut say);
+            mended(&file("offsets.npy"), offsets, &mut say);
+            let astray = offsets.rows.saturating_sub(1 + column.held);
+            if astray > 0 {
+                say(
+                    file("offsets.npy"),
+                    cut(astray, "item", "that the values do not reach, or after one that goes down"),
+                );
             }
             if column.cut > 0 {
-                let cut = paint(ODD, format!("{} cut that other columns do not have", count(column.cut, "row")));
-                lines.push(format!("\n  {}: {cut}", plain(&column.name)));
+                say(name.clone(), cut(column.cut, "row", "that other columns do not have"));
+            }
+            if astray == 0 && column.cut == 0 && column.values.rows > left {
+                say(file("values.npy"), cut(column.values.rows - left, "value", "that no item has"));
             }
         }
         let kept = count(done.rows, noun);
@@ -56,6 +74,13 @@ impl Mended {
             })
         };
         json!({ "rows": self.done.rows, "columns": self.done.columns.iter().map(column).collect::<Vec<_>>() })
+    }
+}
+
+/// Says how one file was mended, if it was.
+fn mended(name: &str, recovery: &Recovery, say: &mut dyn FnMut(String, String)) {
+    if !crate::recover::is_untouched(recovery) {
+        say(name.into(), crate::recover::words(recovery));
     }
 }
 

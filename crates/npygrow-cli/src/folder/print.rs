@@ -5,7 +5,7 @@ use crate::cells::{Cells, MAX_ROW, too_long};
 use crate::index::{Index, Steps};
 use crate::print::{Lines, Printing, Rows, Stop};
 use crate::text::{plain, word};
-use crate::value::{Line, named};
+use crate::value::{Form, Line, named};
 use npygrow::{Error, ErrorKind};
 use std::io::Write;
 use std::ops::Range;
@@ -43,11 +43,6 @@ impl<'a> FolderPrinter<'a> {
             let file = word(file);
             return Err(refused(format!("--raw prints the bytes of one file: name one in the folder, such as {file}")));
         }
-        let ragged = parts.iter().find(|(_, part)| matches!(part, Part::Items(_)));
-        if let Some((name, _)) = ragged.filter(|_| how.csv) {
-            let column = if name.is_empty() { String::new() } else { format!("column {}: ", plain(name)) };
-            return Err(refused(format!("{column}items of different length make no CSV: --json prints them")));
-        }
         let mut printer = FolderPrinter { folder, lines, columns: Vec::new(), header: how.header };
         printer.look()?;
         Ok(printer)
@@ -56,6 +51,11 @@ impl<'a> FolderPrinter<'a> {
     /// Takes the columns as they are now: before the first row there may be more of them.
     fn look(&mut self) -> Result<(), Stop> {
         let parts = self.folder.parts();
+        let ragged = parts.iter().find(|(_, part)| matches!(part, Part::Items(_)));
+        if let Some((name, _)) = ragged.filter(|_| self.lines.line.form == Form::Csv) {
+            let column = if name.is_empty() { String::new() } else { format!("column {}: ", plain(name)) };
+            return Err(refused(format!("{column}items of different length make no CSV: --json prints them")));
+        }
         let columns = parts.iter().map(|(name, part)| {
             let view = part.values();
             let cells = Cells::new(view.dtype(), view.order(), view.shape(), view.row_size())?;

@@ -264,7 +264,7 @@ fn uneven_columns_are_mended() {
 folder  run, 424 B
 rows    2
 column  label  (2,)                 |u1  clean
-column  text   7 values in 2 items  |u1  values truncated: 6 of 7 rows left
+column  text   7 values in 2 items  |u1  values truncated: 6 of 7 rows left; offsets of 3 items, 2 of them whole
 health  uneven
 note    An append is under way or was cut short, or a file was changed alone.
 call    npy recover run  goes on with the 2 rows that all files have
@@ -274,7 +274,8 @@ call    npy recover run  goes on with the 2 rows that all files have
         "text/values.npy: the header counts 7 rows, the file holds 6: call npy recover run to go on with what is left";
     folder.check(&["head", "run"], 2, "", &format!("error: run: {call}\n"));
     folder.check(&["append", "run", "run"], 2, "", &format!("error: run: {call}\n"));
-    let mended = "run: 2 rows kept\n  text/values.npy: 6 rows kept; 1 row lost\n";
+    let mended = "run: 2 rows kept\n  text/values.npy: 6 rows kept; 1 row lost\n  text/offsets.npy: 1 item cut that the values \
+                  do not reach, or after one that goes down\n";
     folder.check(&["recover", "run"], 0, mended, "");
     folder.check(&["recover", "run"], 0, "run: 2 rows, nothing to mend\n", "");
     folder.check(&["tail", "run"], 0, "(label=7, text=[110 112 121])\n(label=8, text=[])\n", "");
@@ -296,6 +297,38 @@ call    npy recover run  goes on with the 2 rows that all files have
     );
     folder.check(&["recover", "--json", "run"], 0, &format!("{json}\n"), "");
 }
+
+#[test]
+fn offsets_that_do_not_fit_the_values() {
+    let folder = Folder::new();
+    words(&folder);
+    Appender::open(folder.path("words/values.npy")).unwrap().append(b"more").unwrap();
+    let info = |size, items, values, note| {
+        format!(
+            "folder  words, {size} B\nitems   {items}\nvalues  {values} values in {items} items\ndtype   |u1\n\
+             health  uneven\nnote    {note}\n\
+             note    An append is under way or was cut short, or a file was changed alone.\n\
+             call    npy recover words  goes on with the {items} items that all files have\n"
+        )
+    };
+    folder.check(&["info", "words"], 0, &info(299, 3, 11, "values that no item has"), "");
+    let mended = "words: 3 items kept\n  values.npy: 4 values cut that no item has\n";
+    folder.check(&["recover", "words"], 0, mended, "");
+    folder.check(&["recover", "words"], 0, "words: 3 items, nothing to mend\n", "");
+
+    Appender::open(folder.path("words/offsets.npy")).unwrap().append(&[5_i64, 7]).unwrap();
+    folder.check(&["info", "words"], 0, &info(311, 3, 7, "offsets of 5 items, 3 of them whole"), "");
+    let mended =
+        "words: 3 items kept\n  offsets.npy: 2 items cut that the values do not reach, or after one that goes down\n";
+    folder.check(&["recover", "words"], 0, mended, "");
+    folder.check(&["info", "--check", "words", "words"], 0, TWICE, "");
+}
+
+const TWICE: &str = "\
+file   shape    dtype  order  size   health
+words  3 items  |u1    -      295 B  clean
+words  3 items  |u1    -      295 B  clean
+";
 
 #[test]
 fn rows_are_cut_from_every_column() {
