@@ -25,10 +25,10 @@ fn files(column: &ColumnReport) -> impl Iterator<Item = (&'static str, &Report)>
 }
 
 fn bytes(report: &FolderReport) -> u64 {
-    report.columns.iter().flat_map(files).map(|(_, file)| file.file_size).sum()
+    report.columns.iter().flat_map(files).fold(0, |bytes: u64, (_, file)| bytes.saturating_add(file.file_size))
 }
 
-/// As many values as the items need and the file counts.
+/// The shape of a plain column; of items, how many there are and the values that their file counts.
 fn rows(column: &ColumnReport) -> String {
     if column.offsets.is_none() {
         return shape(&column.values.shape);
