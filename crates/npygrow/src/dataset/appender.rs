@@ -285,7 +285,8 @@ impl DatasetAppender {
 fn open_one(name: &str, kind: Kind, folder: &Arc<dyn Folder>, options: &Options, make: bool) -> Result<Column> {
     match kind {
         Kind::Plain => {
-            let mut values = file_options(options).open_in(folder.clone(), &file_name(name))?;
+            // Parts come row by row.
+            let mut values = file_options(options).order(Order::C).open_in(folder.clone(), &file_name(name))?;
             values.expect(options.dtype.clone(), options.row_shape.clone())?;
             Ok(Column::new(name.to_string(), values, None))
         }

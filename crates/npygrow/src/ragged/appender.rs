@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use core::ops::Range;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// Appends items of different length to a folder of two plain files, `values.npy` and `offsets.npy`.
@@ -205,8 +205,10 @@ impl Options {
         let path = folder.path(OsStr::new(VALUES));
         let path = path.parent().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
         let new = |name: &str| folder.identity(OsStr::new(name)).map(|found| found.is_none());
-        if self.mode == Mode::New && !(new(VALUES)? && new(OFFSETS)?) {
-            return Err(exists().at(path));
+        match (new(VALUES)? && new(OFFSETS)?, self.mode) {
+            (false, Mode::New) => return Err(exists().at(path)),
+            (true, _) => refuse_columns(&*folder)?,
+            _ => {}
         }
         let column = open_column(String::new(), &folder, &self)?;
         let (dtype, row_shape) = (self.dtype.clone(), self.row_shape.clone());
@@ -217,6 +219,20 @@ impl Options {
             group.make()?;
         }
         Ok(RaggedAppender { group })
+    }
+}
+
+/// Two files more would make items of a folder of columns.
+fn refuse_columns(folder: &dyn Folder) -> Result<()> {
+    let is_column =
+        |name: &OsString| name.to_str().is_some_and(|name| name.ends_with(".npy") && !name.starts_with('.'));
+    match folder.names()?.iter().find(|name| is_column(name)) {
+        Some(name) => Err(error!(
+            Mismatch,
+            "expected an empty folder, or {VALUES} and {OFFSETS}, found {}: open it as a dataset",
+            name.display()
+        )),
+        None => Ok(()),
     }
 }
 

@@ -335,3 +335,24 @@ fn two_first_appends_leave_the_columns_of_one() {
         }
     }
 }
+
+#[test]
+fn a_folder_of_one_kind_is_not_taken_for_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    append(&mut open(&run, Options::default()), &some(0, 3)).unwrap();
+    let error = Options::default().open_ragged(&run).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}: expected an empty folder, or values.npy and offsets.npy, found label.npy: open it as a dataset",
+            run.display()
+        )
+    );
+    assert_eq!(read(&run), some(0, 3));
+
+    let text = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }";
+    fs::write(run.join("wide.npy"), crate::support::foreign(text, 128, &[0, 0])).unwrap();
+    let error = Options::default().open_dataset(&run).err().unwrap();
+    assert_eq!(error.detail(), "expected a file with C order, found F order");
+}
