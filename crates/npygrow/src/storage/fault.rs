@@ -13,7 +13,7 @@ use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::{hint, ptr};
 
 /// A part of a shared mapping, and where it lies in its file.
@@ -32,10 +32,14 @@ struct Guard {
     end: Cell<usize>,
     /// Pages of zeros that this thread's copy was given.
     zeros: Cell<u64>,
+    /// The last fault of others that this thread passed on.
+    passed: Cell<usize>,
 }
 
 thread_local! {
-    static GUARD: Guard = const { Guard { start: Cell::new(0), end: Cell::new(0), zeros: Cell::new(0) } };
+    static GUARD: Guard = const {
+        Guard { start: Cell::new(0), end: Cell::new(0), zeros: Cell::new(0), passed: Cell::new(0) }
+    };
 }
 
 /// Pages of zeros that were ever put into mappings, and those that are in one now.
@@ -125,17 +129,24 @@ pub(crate) fn watch_for_faults() {
 }
 
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives a handler with SA_SIGINFO a valid `siginfo_t`; for SIGBUS it holds an address.
-    let address = unsafe { (*info).si_addr() }.addr();
-    let done = GUARD.try_with(|guard| {
-        let is_ours = guard.start.get() <= address && address < guard.end.get();
-        is_ours && {
+    // SAFETY: the kernel gives a handler with SA_SIGINFO a valid `siginfo_t`; for a fault it holds an address, and a positive
+    // code, which no signal has that was sent.
+    let fault = unsafe { ((*info).si_code > 0).then(|| (*info).si_addr().addr()) };
+    let again = GUARD.try_with(|guard| {
+        let is_ours = |address: &usize| guard.start.get() <= *address && *address < guard.end.get();
+        if let Some(address) = fault.filter(is_ours) {
             guard.zeros.set(guard.zeros.get() + 1);
-            put_zeros(address)
+            if put_zeros(address) {
+                return None;
+            }
         }
+        // The same fault once more, or sent once more: the handler before did not heal it, and may know this one as its own
+        // before, so that the two would go on for ever.
+        let last = guard.passed.replace(fault.unwrap_or(0));
+        Some(last != 0 && fault.is_none_or(|address| address == last))
     });
-    if done != Ok(true) {
-        pass_on(signal, info, context);
+    if let Some(again) = again.unwrap_or(Some(true)) {
+        pass_on(signal, info, context, again);
     }
 }
 
@@ -157,13 +168,11 @@ fn put_zeros(address: usize) -> bool {
     }
 }
 
-/// Does what SIGBUS led to before.
-fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // Two handlers that know each other as the one before would send it back and forth.
-    static PASSED_ON: AtomicBool = AtomicBool::new(false);
-    let previous = if PASSED_ON.swap(true, SeqCst) { ptr::null_mut() } else { PREVIOUS.load(SeqCst) };
-    // SAFETY: `watch_for_faults` stores a leaked, valid `struct sigaction` before the handler is called; its handler has the signature
-    // that its own flags say. Without one the signal does what it does to a process that never heard of it: the default is
+/// Does what SIGBUS led to before; `again`, what it does to a process that never heard of it.
+fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void, again: bool) {
+    let previous = if again { ptr::null_mut() } else { PREVIOUS.load(SeqCst) };
+    // SAFETY: `watch_for_faults` stores a leaked, valid `struct sigaction` before the handler is called; its handler has the
+    // signature that its own flags say. Without one the signal does what it does to a process that never heard of it: the default is
     // put back, and the signal sent again, to come when this handler returns.
     unsafe {
         let handler = previous.as_ref().map_or(libc::SIG_DFL, |previous| previous.sa_sigaction);
@@ -190,6 +199,7 @@ mod tests {
 
     use super::*;
     use memmap2::Mmap;
+    use std::sync::atomic::AtomicBool;
     use std::thread;
 
     const SIZE: u64 = 64 << 10;
