@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
@@ -64,40 +65,37 @@ class Batches(Generic[T]):
         self._count = len(batches)
         self._ahead: Future[T] | None = None
         self._reader: ThreadPoolExecutor | None = None
+        self._turn = threading.RLock()
         self._pid = os.getpid()
 
     def __iter__(self) -> Batches[T]:
         return self
 
     def __next__(self) -> T:
-        if self._reader is None:
+        if self._pid != os.getpid():
+            if self._reader is not None:
+                here = f"this is process {os.getpid()} (a fork): begin anew here"
+                raise LatchedError(f"{self._path}: begun by process {self._pid}, {here}")
+            self._pid, self._turn = os.getpid(), threading.RLock()
+        with self._turn:
             if not self._count:
                 raise StopIteration
-            self._pid = os.getpid()
-            self._reader = ThreadPoolExecutor(1, "npygrow batches")
-            self._ask()
-        elif self._pid != os.getpid():
-            raise LatchedError(
-                f"{self._path}: begun by process {self._pid}, this is process {os.getpid()} (a fork): begin anew here"
-            )
-        ahead = self._ahead
-        if ahead is None:
-            raise StopIteration
-        self._ask()
-        try:
-            rows = ahead.result()
-        except BaseException:
-            self.close()
-            raise
-        self._count -= 1
-        if not self._count:
-            self.close()
-        return rows
+            ahead = self._ahead or self._ask()
+            self._count -= 1
+            try:
+                self._ahead = self._ask() if self._count else None
+                return ahead.result()
+            except BaseException:
+                self.close()
+                raise
+            finally:
+                if not self._count:
+                    self.close()
 
-    def _ask(self) -> None:
-        numbers = next(self._left, None)
-        assert self._reader is not None
-        self._ahead = None if numbers is None else self._reader.submit(self._read, numbers)
+    def _ask(self) -> Future[T]:
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, "npygrow batches")
+        return self._reader.submit(self._read, next(self._left))
 
     def __len__(self) -> int:
         """How many batches are left."""
@@ -108,7 +106,6 @@ class Batches(Generic[T]):
         self._count, self._ahead = 0, None
         if self._reader is not None and self._pid == os.getpid():
             self._reader.shutdown(wait=False, cancel_futures=True)
-        self._left = iter(())
 
     def __reduce__(self) -> Any:
         raise TypeError("batches cannot be pickled: send what they are made of")
