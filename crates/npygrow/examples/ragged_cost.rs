@@ -1,6 +1,8 @@
 //! What a ragged append costs beside a plain one of the same bytes, and a gather of items beside one of rows: medians of
 //! interleaved rounds. Run with `--release`.
 
+#![allow(clippy::unwrap_used)]
+
 use npygrow::{Appender, MAX_HEADER_SIZE, Ragged, View};
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -116,7 +116,7 @@ pub use create::Room;
 #[cfg(feature = "std")]
 pub use dataset::{
     Column, ColumnBookmark, ColumnRecovery, ColumnReport, ColumnSpec, Dataset, DatasetAppender, DatasetBookmark,
-    FolderRecovery, FolderReport, inspect_folder, recover_folder, recover_folder_in,
+    FolderRecovery, FolderReport, concat_folders, inspect_folder, recover_folder, recover_folder_in,
 };
 #[cfg(feature = "std")]
 pub use group::ColumnPart;

@@ -3,10 +3,12 @@
 //! A row exists once every column has it: the smallest count is the length, and no other file says so.
 
 mod appender;
+mod join;
 mod mend;
 mod reader;
 
 pub use appender::{ColumnSpec, DatasetAppender};
+pub use join::concat_folders;
 pub use mend::{
     ColumnRecovery, ColumnReport, FolderRecovery, FolderReport, inspect_folder, recover_folder, recover_folder_in,
 };

@@ -330,3 +330,27 @@ fn items_are_gathered_in_any_order() {
     values.set_len(1000).unwrap();
     assert!(text(words.gather_into(&wanted, &mut out), ErrorKind::Mismatch).contains("was cut while it was read"));
 }
+
+/// As a power cut leaves offsets that were never synced: no value is cut on their word.
+#[test]
+fn offsets_of_zeros_cut_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    let mut words = RaggedAppender::open(&path).unwrap();
+    words.extend_bytes(&[1, 2, 1], &[1, 0, 2, 0, 3, 0, 4, 0]).unwrap_err();
+    words.define(&"<u2".parse().unwrap(), &[]).unwrap();
+    words.extend_bytes(&[1, 2, 1], &[1, 0, 2, 0, 3, 0, 4, 0]).unwrap();
+    words.close().unwrap();
+    let offsets = path.join("offsets.npy");
+    let mut bytes = fs::read(&offsets).unwrap();
+    let end = bytes.len();
+    bytes[end - 8..].fill(0);
+    fs::write(&offsets, bytes).unwrap();
+    for on_tail in [OnTail::Auto, OnTail::Drop] {
+        let why = text(Appender::options().on_tail(on_tail).open_ragged(&path), ErrorKind::NeedsRecovery);
+        assert!(why.contains("; offsets.npy goes down: call recover(path)"), "{why}");
+    }
+    assert_eq!(plain(&path), (vec![0, 1, 3, 0], vec![1, 2, 3, 4]));
+    assert_eq!(recover_folder(&path, RecoverOptions::default()).unwrap().rows, 2);
+    assert_eq!(plain(&path), (vec![0, 1, 3], vec![1, 2, 3]));
+}
