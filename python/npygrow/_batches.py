@@ -14,11 +14,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._native import Items, Waiter
 from .errors import LatchedError
 
 T = TypeVar("T")
 Block = TypeVar("Block", covariant=True)
-Numbers = NDArray[np.int64]
 
 BLOCK = 4 << 20  # the bytes that following yields at once, unless one row takes more
 
@@ -31,7 +31,7 @@ def one(path: str, index: Any, count: int, what: str) -> int:
     return number + count if number < 0 else number
 
 
-def many(path: str, indices: ArrayLike, count: int, what: str, *, masks: bool) -> Numbers:
+def many(path: str, indices: ArrayLike, count: int, what: str, *, masks: bool) -> NDArray[np.int64]:
     """The numbers that a list or an array of indices names, or a mask: all of them are there."""
     given = np.asarray(indices)
     if given.ndim != 1:
@@ -58,7 +58,7 @@ class Batches(Generic[T]):
     A thread reads the next batch while the last is worked on.
     """
 
-    def __init__(self, path: str, batches: list[Numbers], read: Callable[[Numbers], T]) -> None:
+    def __init__(self, path: str, batches: list[NDArray[np.int64]], read: Callable[[NDArray[np.int64]], T]) -> None:
         self._path = path
         self._read = read
         self._left = iter(batches)
@@ -113,7 +113,7 @@ class Batches(Generic[T]):
 
 def batches_of(
     path: str, count: int, size: int, shuffle: bool, seed: int | None, drop_last: bool
-) -> tuple[Numbers, int, np.random.Generator]:
+) -> tuple[NDArray[np.int64], int, np.random.Generator]:
     """All rows in the order of their batches, the size of a batch, and what else is left to chance."""
     size = operator.index(size)
     if size < 1:
@@ -127,13 +127,9 @@ def batches_of(
     return order[: count - count % size if drop_last else count].astype(np.int64, copy=False), size, chance
 
 
-def cut(order: Numbers, size: int) -> list[Numbers]:
+def cut(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     """The order in batches."""
     return [order[at : at + size] for at in range(0, len(order), size)]
-
-
-class Waiter(Protocol):
-    def wait(self, seconds: float) -> bool: ...
 
 
 class Followed(Protocol[Block]):
@@ -144,7 +140,7 @@ class Followed(Protocol[Block]):
     def __len__(self) -> int: ...
     def refresh(self) -> range: ...
     def _waiter(self) -> Waiter | None: ...
-    def _sizes(self, rows: range) -> Numbers: ...
+    def _sizes(self, rows: range) -> NDArray[np.int64]: ...
     def take(self, indices: Any) -> Block: ...
 
 
@@ -186,6 +182,13 @@ def _following(rows: Followed[T], waiter: Waiter | None, timeout: float | None, 
             waiter.wait(min(left, PAUSE))
 
 
-def _block(sizes: Numbers) -> int:
+def _block(sizes: NDArray[np.int64]) -> int:
     """How many rows of these sizes are yielded at once."""
     return max(1, int(np.searchsorted(np.cumsum(sizes), BLOCK, "right")))
+
+
+def sizes_of(items: Items, rows: range) -> NDArray[np.int64]:
+    """The bytes of each of a range of items. Offsets that go down are told when they are read."""
+    values = items.values
+    size = values.itemsize * int(np.prod(values.shape[1:], dtype=np.int64))
+    return np.maximum(np.diff(items.offsets[rows.start : rows.stop + 1]), 0) * size

@@ -10,9 +10,9 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._batches import Batches, Numbers, batches_of, cut, follow, many, one
+from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
 from ._native import Array, Columns, Items, Waiter
-from ._ragged import Ragged, sizes
+from ._ragged import Ragged
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -20,14 +20,14 @@ _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 class Dataset:
     """The columns of a folder, mapped: all with the rows that every one of them has.
 
-    A column is a file ``NAME.npy`` of rows of one size, or a folder ``NAME`` of a `Ragged`. A row is there once every column
-    has it, so that all have one length at any time.
+    A column is a file ``NAME.npy`` of rows of one size, or a folder ``NAME`` of a `Ragged`. A row is there once every
+    column has it, so that all have one length at any time.
 
-    `len` is the number of rows and iterating yields them, as torch and others expect of a dataset; the mapping of names to
-    columns is `columns`. An index gives a dict with each column's part: of an integer one row, of a slice arrays over the
-    mapping (a `Ragged` for a ragged column), of a list, an array or a mask of indices what `take` gives. Rows lie along the
-    first axis, whatever the order of the file. A name gives a column. It is a context manager; a pickle of it names the
-    folder and the rows, and holds none.
+    `len` is the number of rows and iterating yields them, as torch and others expect of a dataset; the mapping of names
+    to columns is `columns`. An index gives a dict with each column's part: of an integer one row, of a slice arrays
+    over the mapping (a `Ragged` for a ragged column), of a list, an array or a mask of indices what `take` gives. Rows
+    lie along the first axis, whatever the order of the file. A name gives a column. It is a context manager; a pickle
+    of it names the folder and the rows, and holds none.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Dataset:
     def batches(
         self, size: int, *, shuffle: bool = False, seed: int | None = None, drop_last: bool = False
     ) -> Batches[dict[str, Any]]:
-        """Iterates over the rows as they are counted now, in batches, the next of which is read while you work on the last.
+        """Iterates over the rows as counted now, in batches, the next of which is read while you work on the last.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class Dataset:
 
     @property
     def columns(self) -> Mapping[str, Array | Ragged]:
-        """The columns as they are now, by name. They are the caller's: a refresh of this object leaves them as they are."""
+        """The columns as they are now, by name. They are the caller's: a refresh of this object changes none."""
         return MappingProxyType({name: _shown(column) for name, column in self._columns.columns().items()})
 
     @property
@@ -241,17 +241,18 @@ class Dataset:
     def _waiter(self) -> Waiter | None:
         return self._columns.waiter()
 
-    def _sizes(self, rows: range) -> Numbers:
+    def _sizes(self, rows: range) -> NDArray[np.int64]:
         total = np.zeros(len(rows), np.int64)
         for column in self._columns.shared()[1].values():
-            total += sizes(column, rows) if isinstance(column, Items) else column.nbytes // max(1, _count(column))
+            total += sizes_of(column, rows) if isinstance(column, Items) else column.nbytes // max(1, _count(column))
         return total
 
 
 def open_folder(path: str, mode: Literal["r", "r+", "c"], max_header_size: int) -> Ragged | Dataset:
     """What `open` gives for a folder."""
     if mode != "r":
-        raise ValueError(f'{path}: a folder is opened for reading alone, mode="r", not {mode!r}: open its files one by one')
+        reading = 'a folder is opened for reading alone, mode="r"'
+        raise ValueError(f"{path}: {reading}, not {mode!r}: open its files one by one")
     if all(os.path.exists(os.path.join(path, name)) for name in ("values.npy", "offsets.npy")):
         return Ragged(path, max_header_size=max_header_size)
     return Dataset(path, max_header_size=max_header_size)
@@ -276,7 +277,7 @@ def _basic(column: Array | Items, index: int | slice) -> Any:
     return column[index] if column.order == "C" else np.moveaxis(np.asarray(column), -1, 0)[index]
 
 
-def _gather(columns: Mapping[str, Array | Items], numbers: Numbers) -> dict[str, Any]:
+def _gather(columns: Mapping[str, Array | Items], numbers: NDArray[np.int64]) -> dict[str, Any]:
     """Copies of rows."""
 
     def gathered(column: Array | Items) -> NDArray[Any] | list[NDArray[Any]]:

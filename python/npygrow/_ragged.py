@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._batches import Batches, Numbers, batches_of, cut, follow, many, one
+from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
 from ._native import Items, Waiter
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -21,9 +21,9 @@ class Ragged:
     ``values.npy`` has all items joined along axis 0, and ``offsets.npy`` where each begins: item i is
     ``values[offsets[i]:offsets[i + 1]]``. An item is there once its end is counted and the values reach it.
 
-    An item is a read-only ndarray over the mapping, a slice is a `Ragged` of the same items, which does not grow; a list, an
-    array or a mask of indices gives what `take` does. What was taken from it stays when this object is refreshed or closed.
-    It is a context manager; a pickle of it names the folder and the items, and holds none.
+    An item is a read-only ndarray over the mapping, a slice is a `Ragged` of the same items, which does not grow; a
+    list, an array or a mask of indices gives what `take` does. What was taken from it stays when this object is
+    refreshed or closed. It is a context manager; a pickle of it names the folder and the items, and holds none.
 
     Parameters
     ----------
@@ -183,8 +183,8 @@ class Ragged:
         elif length < longest and not clip:
             at = int(np.argmax(lengths > length))
             raise ValueError(
-                f"{self.path}: item {numbers[at]} has {lengths[at]} values, more than the length {length}: give a larger one, "
-                "or clip=True"
+                f"{self.path}: item {numbers[at]} has {lengths[at]} values, more than the length {length}: "
+                "give a larger one, or clip=True"
             )
         out = np.zeros((len(numbers), length, *self.row_shape), self.dtype)
         if not (isinstance(fill, int) and fill == 0):
@@ -204,7 +204,7 @@ class Ragged:
         drop_last: bool = False,
         bucket: int | None = None,
     ) -> Batches[list[NDArray[Any]]]:
-        """Iterates over the items as they are counted now, in batches, the next of which is read while you work on the last.
+        """Iterates over the items as counted now, in batches, the next of which is read while you work on the last.
 
         Parameters
         ----------
@@ -217,8 +217,8 @@ class Ragged:
         drop_last : bool
             Leave out the items at the end of the order that fill no batch.
         bucket : int, optional
-            Put items of like length together: of every so many batches in turn, the items are sorted by their lengths and cut
-            into batches anew. These come shortest first, with `shuffle` in a random order.
+            Put items of like length together: of every so many batches in turn, the items are sorted by their lengths
+            and cut into batches anew. These come shortest first, with `shuffle` in a random order.
 
         Returns
         -------
@@ -241,7 +241,7 @@ class Ragged:
             return Batches(self.path, cut(order, size), frozen.take)
         if bucket < 1:
             raise ValueError(f"{self.path}: expected buckets of one batch or more, found {bucket}")
-        batches: list[Numbers] = []
+        batches: list[NDArray[np.int64]] = []
         lengths = frozen.lengths
         for items in cut(order, size * bucket):
             like = cut(items[np.argsort(lengths[items], kind="stable")], size)
@@ -271,14 +271,14 @@ class Ragged:
         return self._gather(self._all())[0]
 
     @property
-    def offsets(self) -> Numbers:
+    def offsets(self) -> NDArray[np.int64]:
         """Where each item begins in `values`, and where the last one ends."""
         if self._numbers is None:
             return self._items.offsets
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths)])
 
     @property
-    def lengths(self) -> Numbers:
+    def lengths(self) -> NDArray[np.int64]:
         """How many values each item has."""
         offsets, numbers = self._items.offsets, self._all()
         lengths = offsets[1:][numbers] - offsets[:-1][numbers]
@@ -352,37 +352,30 @@ class Ragged:
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._items, self._numbers)
 
-    def _all(self) -> Numbers:
+    def _all(self) -> NDArray[np.int64]:
         numbers = range(len(self._items)) if self._numbers is None else self._numbers
         return np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64)
 
-    def _many(self, indices: ArrayLike, *, masks: bool) -> Numbers:
+    def _many(self, indices: ArrayLike, *, masks: bool) -> NDArray[np.int64]:
         numbers = many(self.path, indices, len(self), "item", masks=masks)
         return numbers if self._numbers is None else self._numbers.start + self._numbers.step * numbers
 
-    def _gather(self, numbers: Numbers) -> tuple[NDArray[Any], Numbers]:
+    def _gather(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         values, ends = self._items.gather(numbers)
         return values, np.array(ends, np.int64)
 
     def _waiter(self) -> Waiter:
         return self._items.waiter()
 
-    def _sizes(self, rows: range) -> Numbers:
-        return sizes(self._items, rows)
-
-
-def sizes(items: Items, rows: range) -> Numbers:
-    """The bytes of each of a range of items. Offsets that go down are told when they are read."""
-    values = items.values
-    size = values.itemsize * int(np.prod(values.shape[1:], dtype=np.int64))
-    return np.maximum(np.diff(items.offsets[rows.start : rows.stop + 1]), 0) * size
+    def _sizes(self, rows: range) -> NDArray[np.int64]:
+        return sizes_of(self._items, rows)
 
 
 def _reopened(items: Items, numbers: range | None) -> Ragged:
     return Ragged._of(items, numbers)
 
 
-def _split(values: NDArray[Any], ends: Numbers) -> list[NDArray[Any]]:
+def _split(values: NDArray[Any], ends: NDArray[np.int64]) -> list[NDArray[Any]]:
     items, start = [], 0
     for end in ends.tolist():
         items.append(values[start:end])
