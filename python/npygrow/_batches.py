@@ -20,14 +20,27 @@ from .errors import LatchedError
 T = TypeVar("T")
 Block = TypeVar("Block", covariant=True)
 
+class Rows(Protocol):
+    """What can be indexed."""
+
+    @property
+    def path(self) -> str: ...
+    def __len__(self) -> int: ...
+
+
 BLOCK = 4 << 20  # the bytes that following yields at once, unless one row takes more
 
 
-def one(path: str, index: Any, count: int, what: str) -> int:
+def one(rows: Rows, index: Any, what: str, expected: str) -> int:
     """The number that an index names, from the end where it is negative."""
-    number = operator.index(index)
+    try:
+        number = operator.index(index)
+    except TypeError:
+        found, others = type(index).__name__, "a slice, or a list or array of integers or a mask"
+        raise TypeError(f"{rows.path}: expected {expected}, {others}, found {found}") from None
+    count = len(rows)
     if not -count <= number < count:
-        raise IndexError(f"{path}: no {what} {number} among {count}")
+        raise IndexError(f"{rows.path}: no {what} {number} among {count}")
     return number + count if number < 0 else number
 
 

@@ -207,17 +207,11 @@ class Dataset:
             if index not in columns:
                 raise KeyError(f"{self.path}: no column {index!r} among {', '.join(columns)}")
             return columns[index]
-        if isinstance(index, list | range) or isinstance(index, np.ndarray) and index.ndim:
+        if isinstance(index, (list, range)) or isinstance(index, np.ndarray) and index.ndim:
             return self._take(index, masks=True)
-        rows, shared = self._columns.shared()
         if not isinstance(index, slice):
-            try:
-                index = one(self.path, index, rows, "row")
-            except TypeError:
-                name = type(index).__name__
-                expected = "a column's name, an integer, a slice, or a list or array of integers or a mask"
-                raise TypeError(f"{self.path}: expected {expected}, found {name}") from None
-        return {name: _basic(column, index) for name, column in shared.items()}
+            index = one(self, index, "row", "a column's name, an integer")
+        return {name: _basic(column, index) for name, column in self._columns.shared()[1].items()}
 
     def __getitems__(self, indices: ArrayLike, /) -> list[dict[str, Any]]:
         """One batch of samples, as torch's `DataLoader` asks for it: a dict for each row, read all at once."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from math import prod
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
-from ._native import Items, Waiter
+from ._native import Items, Waiter, _spread
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -144,7 +145,7 @@ class Ragged:
         >>> [item.tolist() for item in ng.Ragged(path).take([-1, 0])]
         [[5], [7, 8, 9]]
         """
-        return _split(*self._gather(self._many(indices, masks=False)))
+        return _split(*self._items.gather(self._many(indices, masks=False)))
 
     def padded(
         self, indices: ArrayLike | None = None, length: int | None = None, fill: Any = 0, *, clip: bool = False
@@ -173,7 +174,7 @@ class Ragged:
             An item is longer than `length`, or `fill` is no value of the dtype.
         """
         numbers = self._all() if indices is None else self._many(indices, masks=True)
-        values, ends = self._gather(numbers)
+        values, ends = self._items.gather(numbers)
         lengths = np.diff(ends, prepend=0)
         longest = int(lengths.max(initial=0))
         if length is None:
@@ -189,10 +190,8 @@ class Ragged:
         out = np.zeros((len(numbers), length, *self.row_shape), self.dtype)
         if not (isinstance(fill, int) and fill == 0):
             out[...] = _scalar(fill, self.dtype, self.path)
-        if length < longest:
-            places = np.arange(len(values)) - np.repeat(ends - lengths, lengths)
-            values = values[places < length]
-        out[np.arange(length) < lengths[:, None]] = values
+        row_size = self.dtype.itemsize * prod(self.row_shape)
+        _spread(values, ends, row_size, out, length * row_size)
         return out
 
     def batches(
@@ -268,7 +267,7 @@ class Ragged:
         if numbers.step == 1:
             offsets = self._items.offsets
             return values[offsets[numbers.start] : offsets[numbers.stop]]
-        return self._gather(self._all())[0]
+        return self._items.gather(self._all())[0]
 
     @property
     def offsets(self) -> NDArray[np.int64]:
@@ -326,14 +325,9 @@ class Ragged:
         if isinstance(index, slice):
             items = self._items.copy()
             return self._of(items, (range(len(items)) if self._numbers is None else self._numbers)[index])
-        if isinstance(index, list | range) or isinstance(index, np.ndarray) and index.ndim:
-            return _split(*self._gather(self._many(index, masks=True)))
-        try:
-            number = one(self.path, index, len(self), "item")
-        except TypeError:
-            name = type(index).__name__
-            text = f"{self.path}: expected an integer, a slice, or a list or array of integers or a mask, found {name}"
-            raise TypeError(text) from None
+        if isinstance(index, (list, range)) or isinstance(index, np.ndarray) and index.ndim:
+            return _split(*self._items.gather(self._many(index, masks=True)))
+        number = one(self, index, "item", "an integer")
         return self._items.item(number if self._numbers is None else self._numbers[number])
 
     def __getitems__(self, indices: ArrayLike, /) -> list[NDArray[Any]]:
@@ -359,10 +353,6 @@ class Ragged:
     def _many(self, indices: ArrayLike, *, masks: bool) -> NDArray[np.int64]:
         numbers = many(self.path, indices, len(self), "item", masks=masks)
         return numbers if self._numbers is None else self._numbers.start + self._numbers.step * numbers
-
-    def _gather(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        values, ends = self._items.gather(numbers)
-        return values, np.array(ends, np.int64)
 
     def _waiter(self) -> Waiter:
         return self._items.waiter()

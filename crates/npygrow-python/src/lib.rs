@@ -36,7 +36,7 @@ mod _native {
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
     #[pymodule_export]
-    use crate::ragged::{_reopen_items, Items, Waiter};
+    use crate::ragged::{_reopen_items, _spread, Items, Waiter};
     #[pymodule_export]
     use crate::sequence::{_reopen_sequence, Sequence, open_sequence};
     use pyo3::prelude::*;

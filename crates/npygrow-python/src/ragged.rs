@@ -1,7 +1,7 @@
 //! What `npygrow.Ragged` and `npygrow.Dataset` map: the items of a folder, and the waiting for more.
 
 use npygrow::{Access, Bookmark, Health, Order, Ragged, RaggedBookmark, Reader, View};
-use numpy::{PyArrayDescr, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArrayDescr, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyRange, PySlice, PyTuple};
@@ -68,6 +68,34 @@ pub(crate) fn _reopen_items(
     Items::of(py, py.detach(|| bookmark.open()).map_err(raise)?)
 }
 
+/// Copies items that lie one after the other in `values`, where each ends at one of `ends`, to the beginnings of the parts of
+/// `out`, as far as they fit: parts of `size` bytes, for values of `row_size` each. Both arrays are fresh.
+#[pyfunction]
+pub(crate) fn _spread(
+    py: Python<'_>,
+    values: &Bound<'_, PyAny>,
+    ends: PyReadonlyArray1<'_, i64>,
+    row_size: usize,
+    out: &Bound<'_, PyAny>,
+    size: usize,
+) -> PyResult<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    let ends = ends.as_slice()?;
+    let spread = |from: &[u8], to: &mut [u8]| {
+        let mut start = 0;
+        for (&end, part) in ends.iter().zip(to.chunks_exact_mut(size)) {
+            let end = end as usize * row_size;
+            let item = from.get(start..end).unwrap_or_default();
+            let fits = item.len().min(size);
+            part[..fits].copy_from_slice(&item[..fits]);
+            start = end;
+        }
+    };
+    fill(values, Order::C, |from| fill(out, Order::C, |to| py.detach(|| spread(from, to))))?
+}
+
 #[pymethods]
 impl Items {
     #[new]
@@ -109,7 +137,7 @@ impl Items {
         &self,
         py: Python<'py>,
         numbers: PyReadonlyArray1<'py, i64>,
-    ) -> PyResult<(Bound<'py, PyAny>, Vec<u64>)> {
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>)> {
         let (values, ragged) = self.with(py, |mapped| Ok((mapped.values.bind(py).clone(), mapped.ragged.clone())))?;
         // A number below 0 is past every count.
         let numbers: Vec<u64> = numbers.as_slice()?.iter().map(|&number| number as u64).collect();
@@ -117,14 +145,14 @@ impl Items {
         for &number in &numbers {
             let range = ragged.range(number).map_err(raise)?;
             end = end.saturating_add(range.end - range.start);
-            ends.push(end);
+            ends.push(i64::try_from(end)?);
         }
         let values = values.cast::<PyUntypedArray>()?;
         let mut shape: Vec<u64> = values.shape().iter().map(|&size| size as u64).collect();
         shape.iter_mut().take(1).for_each(|size| *size = end);
         let out = py.import("numpy")?.call_method1("empty", (PyTuple::new(py, shape)?, values.dtype()))?;
         fill(&out, Order::C, |bytes| py.detach(|| ragged.gather_into(&numbers, bytes)))?.map_err(raise)?;
-        Ok((out, ends))
+        Ok((out, PyArray1::from_vec(py, ends)))
     }
 
     /// The values of all items: an ndarray over the mapping.
