@@ -180,7 +180,10 @@ def test_threads_share_batches(tmp_path):
         same(np.sort(np.concatenate(sum(got, []))), np.arange(1000))
 
 
-@given(rows=st.integers(0, 8), shapes=st.lists(st.sampled_from([(), (3,), (0,), (2, 2), None]), min_size=1), data=st.data())
+SHAPES = st.lists(st.sampled_from([(), (3,), (0,), (2, 2), None]), min_size=1)
+
+
+@given(rows=st.integers(0, 8), shapes=SHAPES, data=st.data())
 def test_any_columns(tmp_path_factory, rows, shapes, data):
     folder, columns = tmp_path_factory.mktemp("any"), {}
     for name, shape in zip("abcdef", shapes, strict=False):
@@ -298,6 +301,13 @@ def test_following(folder):
     assert list(endless) == []
 
 
+def test_following_gives_blocks_of_4_mib(tmp_path):
+    write(tmp_path / "text", [np.zeros(1 << 19, "u1")] * 12, "u1")
+    np.save(tmp_path / "image.npy", np.zeros((12, 1 << 19), "u1"))
+    blocks = ng.open(tmp_path).follow(0, start=0)
+    assert [len(block["text"]) for block in blocks] == [4, 4, 4]
+
+
 WRITER = """
 path = args[0]
 os.makedirs(path + "/text")
@@ -352,5 +362,6 @@ def test_workers_get_the_rows(folder):
 
 def test_torch_takes_rows(run5):
     torch = optional("torch", "a DataLoader over a dataset is")
-    (batch,) = torch.utils.data.DataLoader(run5, batch_size=5, collate_fn=list)
-    assert [row["label"] for row in batch] == LABELS.tolist()
+    for workers in (0, 2):
+        (batch,) = torch.utils.data.DataLoader(run5, batch_size=5, collate_fn=list, num_workers=workers)
+        assert [row["label"] for row in batch] == LABELS.tolist()
