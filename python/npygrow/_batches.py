@@ -20,15 +20,16 @@ from .errors import LatchedError
 T = TypeVar("T")
 Block = TypeVar("Block", covariant=True)
 
+BLOCK = 4 << 20  # the bytes that following yields at once, unless one row takes more
+PAUSE = 0.2  # how often a wait looks whether the other files are further, or all is closed
+
+
 class Rows(Protocol):
     """What can be indexed."""
 
     @property
     def path(self) -> str: ...
     def __len__(self) -> int: ...
-
-
-BLOCK = 4 << 20  # the bytes that following yields at once, unless one row takes more
 
 
 def one(rows: Rows, index: Any, what: str, expected: str) -> int:
@@ -155,9 +156,6 @@ class Followed(Protocol[Block]):
     def _waiter(self) -> Waiter | None: ...
     def _sizes(self, rows: range) -> NDArray[np.int64]: ...
     def take(self, indices: Any) -> Block: ...
-
-
-PAUSE = 0.2  # how often a wait looks whether the other files are further, or all is closed
 
 
 def follow(rows: Followed[T], timeout: float | None, start: int | None) -> Iterator[T]:
