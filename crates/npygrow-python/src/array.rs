@@ -1,6 +1,6 @@
 //! `npygrow.open` and `npygrow.Array`.
 
-use npygrow::{Access, Bookmark, Health, View};
+use npygrow::{Access, Bookmark, Health, Order, View};
 use numpy::PyArrayDescr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -365,15 +365,15 @@ impl Array {
         gather::take(&view, &array, indices, out)
     }
 
-    /// One batch of samples, as torch's `DataLoader` asks for it: an ndarray with a row for each index, growth axis first.
+    /// One batch of samples, as torch's `DataLoader` asks for it: `array[indices]`.
     ///
     /// `collate_fn=torch.as_tensor` makes it a tensor without a copy; the default collation stacks its rows once more.
     fn __getitems__<'py>(&self, indices: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let (array, view) = self.both(indices.py())?;
-        let rows = gather::take(&view, &array, indices, None)?;
-        match gather::growth_axis(&view) {
-            0 => Ok(rows),
-            last => rows.py().import("numpy")?.call_method1("moveaxis", (rows, last, 0)),
+        // As many samples as `len` says, also in Fortran order.
+        match view.order() {
+            Order::C => gather::take(&view, &array, indices, None),
+            Order::F => array.get_item(indices),
         }
     }
 

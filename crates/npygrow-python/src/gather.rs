@@ -54,6 +54,11 @@ impl Index {
 }
 
 fn rows_of(numbers: &[i64], count: u64) -> Option<Vec<u64>> {
+    // Most often none counts from the end: a negative number is past every count too.
+    let limit = i64::try_from(count).unwrap_or(i64::MAX);
+    if numbers.iter().all(|&number| number >= 0 && number < limit) {
+        return Some(numbers.iter().map(|&number| number as u64).collect());
+    }
     let mut rows = Vec::with_capacity(numbers.len());
     for &number in numbers {
         rows.push(row(number, count)?);
