@@ -275,7 +275,10 @@ def _gather(columns: Mapping[str, Array | Items], numbers: NDArray[np.int64]) ->
     """Copies of rows."""
 
     def gathered(column: Array | Items) -> NDArray[Any] | list[NDArray[Any]]:
-        return Ragged._of(column).take(numbers) if isinstance(column, Items) else column.__getitems__(numbers)
+        if isinstance(column, Items):
+            return Ragged._of(column).take(numbers)
+        rows = column.take(numbers)
+        return rows if column.order == "C" else np.moveaxis(rows, -1, 0)
 
     return {name: gathered(column) for name, column in columns.items()}
 
