@@ -133,6 +133,15 @@ def test_bounds_come_before_reading(tmp_path):
         ours[[0, 5]]
 
 
+@pytest.mark.parametrize("mode", ["r+", "c"])
+def test_rows_may_be_taken_to_where_they_lie(tmp_path, mode):
+    ours, theirs = stored(tmp_path / "a.npy", example("u2", (5, 5)), "C")
+    theirs, ours = np.array(theirs), ng.open(tmp_path / "a.npy", mode)
+    ours.take([1, 0, 4], out=ours[:3])
+    theirs.take([1, 0, 4], 0, theirs[:3])
+    same(ours[:], theirs)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a file that is cut faults elsewhere")
 def test_another_handler_of_faults_does_not_matter(path):
     """As torch puts its own in a worker, after the parent gathered."""

@@ -1,6 +1,6 @@
 //! Many rows of an `Array` at once: which indexes mean that, and the arrays that they give. All others are NumPy's.
 
-use npygrow::{Order, View};
+use npygrow::{Access, Order, View};
 use numpy::{PyArrayDescrMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -131,7 +131,8 @@ pub(crate) fn take<'py>(
     }
     let axis = growth_axis(view);
     // To NumPy's `take` bools are numbers too.
-    let index = if view.row_size() == 0 { None } else { Index::of(indices, view.len(), false)? };
+    let is_numpys = view.row_size() == 0 || overlaps(view, array, out)?;
+    let index = if is_numpys { None } else { Index::of(indices, view.len(), false)? };
     let Some(index) = index.filter(|index| !index.rows.is_empty()) else {
         let arguments = PyDict::new(py);
         arguments.set_item("axis", axis)?;
@@ -155,6 +156,17 @@ pub(crate) fn take<'py>(
     }
     into(view, &index, out)?;
     Ok(out.clone())
+}
+
+/// Whether rows would be written where others are still to be read.
+fn overlaps(view: &View, array: &Bound<'_, PyAny>, out: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    match out {
+        Some(out) if view.access() != Access::Read => {
+            let numpy = array.py().import(intern!(array.py(), "numpy"))?;
+            numpy.call_method1(intern!(array.py(), "may_share_memory"), (array, out))?.extract()
+        }
+        _ => Ok(false),
+    }
 }
 
 /// The axis that the rows lie along.

@@ -48,6 +48,9 @@ const SHARE: Duration = Duration::from_micros(500);
 /// Less than this is tried as it is.
 const SAMPLED: usize = 64 << 10;
 
+/// Copies out of the mapping, before rows are read that fault in it.
+const TRIES: usize = 3;
+
 /// One row of so many is looked at first, up to 16: whether they are in memory.
 const SAMPLE: usize = 1024;
 
@@ -107,10 +110,15 @@ impl Source<'_> {
         }
         let (bytes, offset, is_writable) = (self.map, self.start, self.is_writable);
         let mapped = Mapped { file: self.file.as_std(), bytes, offset, is_writable };
-        while !mapped.guarded(|| self.copy_pages(rows, out)) {
+        for _ in 0..TRIES {
+            if mapped.guarded(|| self.copy_pages(rows, out)) {
+                return Ok(());
+            }
             self.check_whole()?;
         }
-        Ok(())
+        // A disk that fails faults too, each time; read(2) says so.
+        let mut each = rows.iter().zip(out.chunks_exact_mut(self.row_size));
+        each.try_for_each(|(&row, to)| self.read(row, to))
     }
 
     fn copy_pages(&self, rows: &[u64], out: &mut [u8]) {

@@ -54,11 +54,11 @@ impl Mapped<'_> {
     pub(crate) fn guarded(&self, copy: impl FnOnce()) -> bool {
         // Pages of another thread's fault may still stand in the same mapping. Not waited for for ever: a fork may have copied
         // the number and not the thread.
-        for _ in 0..1_000_000 {
-            if STANDING.load(SeqCst) == 0 {
-                break;
-            }
+        if (0..1_000_000).all(|_| {
             hint::spin_loop();
+            STANDING.load(SeqCst) > 0
+        }) {
+            return false;
         }
         let before = FAULTS.load(SeqCst);
         let start = self.bytes.as_ptr().addr();
@@ -71,20 +71,19 @@ impl Mapped<'_> {
         });
         // Any thread's count: it may have met zeros that another was given.
         let whole = FAULTS.load(SeqCst) == before;
-        if zeros > 0 {
-            self.map_again();
+        if zeros > 0 && self.map_again() {
             STANDING.fetch_sub(zeros, SeqCst);
         }
         whole
     }
 
-    /// Puts the file's pages where zeros stand.
-    fn map_again(&self) {
+    /// Puts the file's pages where zeros stand; `false` where they still do.
+    fn map_again(&self) -> bool {
         let skip = self.bytes.as_ptr().addr() % page_size();
         // The mapping begins with a page, in memory and in the file.
         let Some(offset) = self.offset.checked_sub(skip as u64).and_then(|offset| libc::off64_t::try_from(offset).ok())
         else {
-            return;
+            return false;
         };
         let start = self.bytes.as_ptr().wrapping_sub(skip).cast_mut().cast::<c_void>();
         let write = if self.is_writable { libc::PROT_WRITE } else { 0 };
@@ -94,7 +93,7 @@ impl Mapped<'_> {
         unsafe {
             let (len, rights) = (skip + self.bytes.len(), libc::PROT_READ | write);
             let flags = libc::MAP_SHARED | libc::MAP_FIXED;
-            libc::mmap64(start, len, rights, flags, self.file.as_raw_fd(), offset);
+            libc::mmap64(start, len, rights, flags, self.file.as_raw_fd(), offset) != libc::MAP_FAILED
         }
     }
 }
@@ -230,6 +229,22 @@ mod tests {
             std::os::unix::fs::FileExt::write_all_at(&file, &[7; SIZE as usize], 0).unwrap();
             assert_eq!(sum(&file, &map, skip), whole);
         }
+    }
+
+    #[test]
+    fn zeros_that_cannot_be_taken_away_are_never_rows() {
+        let _alone = ALONE.lock();
+        let (file, map) = mapped();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // It cannot be mapped for writing.
+        let other = File::open(path).unwrap();
+        file.set_len(8192).unwrap();
+        let mapped = Mapped { file: &other, bytes: &map, offset: 0, is_writable: true };
+        let copy = || assert!(mapped.bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>() > 0);
+        assert!(!mapped.guarded(copy));
+        file.set_len(SIZE).unwrap();
+        assert!(!mapped.guarded(copy));
+        STANDING.store(0, SeqCst);
     }
 
     #[test]
