@@ -198,7 +198,7 @@ class Columns:
 class Waiter:
     def wait(self, seconds: float) -> bool: ...
 
-_Marked = tuple[_Path, int | None, int | None, tuple[int, int | None], int, int]
+_Marked = tuple[_Path, int | None, int | None, str | None, tuple[int, int | None], int, int]
 _MarkedItems = tuple[_Path, _Marked, _Marked, int]
 
 # For a folder a `Ragged` or a `Dataset`: their constructors say which.

@@ -32,15 +32,15 @@ struct Mapped {
 }
 
 /// A `Bookmark`, as a pickle has it.
-pub(crate) type Marked = (PathBuf, Option<u64>, Option<u64>, (u64, Option<u64>), u64, u64);
+pub(crate) type Marked = (PathBuf, Option<u64>, Option<u64>, Option<String>, (u64, Option<u64>), u64, u64);
 
 pub(crate) fn marked(bookmark: Bookmark) -> Marked {
-    let Bookmark { path, file, made, part, rows, max_header_size, .. } = bookmark;
-    (path, file, made, part, rows, max_header_size)
+    let Bookmark { path, file, made, what, part, rows, max_header_size, .. } = bookmark;
+    (path, file, made, what, part, rows, max_header_size)
 }
 
-pub(crate) fn unmarked((path, file, made, part, rows, max_header_size): Marked) -> Bookmark {
-    Bookmark { path, file, made, part, rows, access: Access::Read, max_header_size }
+pub(crate) fn unmarked((path, file, made, what, part, rows, max_header_size): Marked) -> Bookmark {
+    Bookmark { path, file, made, what, part, rows, access: Access::Read, max_header_size }
 }
 
 /// The arguments of `_reopen_items`: a `RaggedBookmark`.
