@@ -13,6 +13,7 @@ range(0, 2)
 ((2, 3), range(2, 2))
 """
 
+from ._dataset import Dataset
 from ._native import (
     Appender,
     Array,
@@ -27,6 +28,7 @@ from ._native import (
     open_sequence,
     recover,
 )
+from ._ragged import Ragged
 from ._verbs import append, append_from, save
 from .compat import NpyAppendArray
 from .errors import (
@@ -38,13 +40,28 @@ from .errors import (
     NotAppendableError,
     NpyError,
 )
-from .reports import Dropped, Joined, Recovery, Report, Torn
+from .reports import (
+    ColumnRecovery,
+    ColumnReport,
+    Dropped,
+    FolderRecovery,
+    FolderReport,
+    Joined,
+    Recovery,
+    Report,
+    Torn,
+)
 
 __all__ = [
     "Appender",
     "Array",
     "Batches",
+    "ColumnRecovery",
+    "ColumnReport",
+    "Dataset",
     "Dropped",
+    "FolderRecovery",
+    "FolderReport",
     "FormatError",
     "Joined",
     "LatchedError",
@@ -54,6 +71,7 @@ __all__ = [
     "NotAppendableError",
     "NpyAppendArray",
     "NpyError",
+    "Ragged",
     "Recovery",
     "Report",
     "Sequence",

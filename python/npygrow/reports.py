@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Dropped", "Joined", "Recovery", "Report", "Torn"]
+__all__ = [
+    "ColumnRecovery",
+    "ColumnReport",
+    "Dropped",
+    "FolderRecovery",
+    "FolderReport",
+    "Joined",
+    "Recovery",
+    "Report",
+    "Torn",
+]
 
 
 class _Table:
@@ -44,6 +54,8 @@ def _text(name: str, value: Any) -> str:
             return f"{value:,}" + (", unverified" if name == "from_tail" and value else "")
         case tuple() if name == "notes":
             return "; ".join(value)
+        case tuple() if name == "columns":
+            return "; ".join(map(str, value))
         case tuple() if name == "tails":
             return "; ".join(f"{bytes:,} bytes of {path} left out" for path, bytes in value)
     return str(value)
@@ -130,6 +142,106 @@ class Recovery(_Table):
     lost: int
     cut: int
     filled: int
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnReport:
+    """What `inspect` found of one column of a folder.
+
+    Attributes
+    ----------
+    name : str
+        Empty for a folder of items.
+    rows : int
+        Its rows, or its whole items.
+    values : Report
+        Its file, or that of its values.
+    offsets : Report or None
+        That of its offsets.
+    """
+
+    name: str
+    rows: int
+    values: Report
+    offsets: Report | None
+
+    def __str__(self) -> str:
+        files = [file for file in (self.values, self.offsets) if file is not None]
+        health = ", ".join(dict.fromkeys(file.health for file in files))
+        return f"{_named(self)} {self.rows:,} {_rows(self)} of {self.values.dtype}, {health}"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReport(_Table):
+    """What `inspect` found in a folder of items or of columns.
+
+    Attributes
+    ----------
+    path : str
+    rows : int
+        The rows, or items, that every column has.
+    columns : tuple of ColumnReport
+        The columns, by name.
+    advice : str or None
+        What to call.
+    """
+
+    path: str
+    rows: int
+    columns: tuple[ColumnReport, ...]
+    advice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRecovery:
+    """What `recover` did to one column of a folder.
+
+    Attributes
+    ----------
+    name : str
+        Empty for a folder of items.
+    held, cut : int
+        The rows, or whole items, that it had once its files were mended, and those cut because other columns lack them.
+    values : Recovery
+        How its file, or that of its values, was mended.
+    offsets : Recovery or None
+        How that of its offsets was.
+    """
+
+    name: str
+    held: int
+    cut: int
+    values: Recovery
+    offsets: Recovery | None
+
+    def __str__(self) -> str:
+        return f"{_named(self)} {self.held:,} {_rows(self)} held, {self.cut:,} of them cut"
+
+
+def _named(column: ColumnReport | ColumnRecovery) -> str:
+    return f"{column.name}:" if column.name else "items:"
+
+
+def _rows(column: ColumnReport | ColumnRecovery) -> str:
+    return "rows" if column.offsets is None else "items"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRecovery(_Table):
+    """What `recover` did to a folder of items or of columns.
+
+    Attributes
+    ----------
+    path : str
+    rows : int
+        The rows, or items, that every column has now.
+    columns : tuple of ColumnRecovery
+        What was done to each column, by name.
+    """
+
+    path: str
+    rows: int
+    columns: tuple[ColumnRecovery, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,8 +275,12 @@ def test_a_missing_folder_is_named(tmp_path, mode):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("verb", [ng.Appender, ng.open, ng.inspect])
-@pytest.mark.parametrize("given, number", [("", errno.ENOENT), ("/", errno.EISDIR), ("/dev/null", errno.EINVAL)])
+# Folders are for `open` and `inspect` to look into: test_dataset.py.
+NO_FILES = [(verb, *no) for verb in (ng.open, ng.inspect) for no in (("", errno.ENOENT), ("/dev/null", errno.EINVAL))]
+NO_FILES += [(ng.Appender, "", errno.ENOENT), (ng.Appender, "/", errno.EISDIR), (ng.Appender, "/dev/null", errno.EINVAL)]
+
+
+@pytest.mark.parametrize("verb, given, number", NO_FILES)
 def test_what_is_no_file_has_a_number_and_a_name(verb, given, number):
     with pytest.raises(OSError, match=r"expected (a regular|the path of a) file, found [a-z ]+: '") as caught:
         verb(given)

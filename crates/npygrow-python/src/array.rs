@@ -17,20 +17,21 @@ use crate::follow::Follower;
 use crate::gather;
 use crate::guard::Guarded;
 
-/// Maps an .npy file: nothing is loaded until it is read.
+/// Maps an .npy file, or a folder of them: nothing is loaded until it is read.
 ///
 /// Parameters
 /// ----------
 /// path : str, bytes or os.PathLike
-///     The file.
+///     The file; or the folder of a `Ragged`, which has a values.npy and an offsets.npy, or else of a `Dataset`.
 /// mode : {"r", "r+", "c"}
 ///     Read the values; change them in the file; change a copy of them that nobody else sees. As `numpy.load` has them.
+///     Folders are opened for reading alone.
 /// max_header_size : int
 ///     Refuse longer headers, as `numpy.load` does.
 ///
 /// Returns
 /// -------
-/// Array
+/// Array, Ragged or Dataset
 ///
 /// Raises
 /// ------
@@ -55,9 +56,20 @@ use crate::guard::Guarded;
 /// range(2, 3)
 #[pyfunction]
 #[pyo3(signature = (path, mode="r", *, max_header_size=10_000))]
-pub(crate) fn open(py: Python<'_>, path: FsPath, mode: &str, max_header_size: u64) -> PyResult<Array> {
+pub(crate) fn open<'py>(
+    py: Python<'py>,
+    path: FsPath,
+    mode: &str,
+    max_header_size: u64,
+) -> PyResult<Bound<'py, PyAny>> {
     let access = word("mode", mode, &MODES)?;
-    Array::of(py, py.detach(|| View::open_with(&path.0, access, max_header_size)).map_err(raise)?)
+    match py.detach(|| View::open_with(&path.0, access, max_header_size)) {
+        Ok(view) => Ok(Bound::new(py, Array::of(py, view)?)?.into_any()),
+        Err(_) if path.0.is_dir() => {
+            py.import("npygrow._dataset")?.call_method1("open_folder", (path.0, mode, max_header_size))
+        }
+        Err(error) => Err(raise(error)),
+    }
 }
 
 /// The words of `open`'s parameter `mode`, and of `open_sequence`'s.
@@ -464,7 +476,7 @@ pub(crate) fn mode_name(access: Access) -> &'static str {
 }
 
 /// An ndarray over the rows of `view`, which keeps the mapping as long as it lives.
-fn array_over<'py>(py: Python<'py>, view: &View, path: &str) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn array_over<'py>(py: Python<'py>, view: &View, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let mapping = if view.bytes().is_empty() { None } else { Some(Bound::new(py, Mapping(view.clone()))?) };
     let dtype = to_numpy(py, view.dtype(), path)?;
     let array = ndarray(py, view.shape(), &dtype, view.order(), mapping.as_ref().map(Bound::as_any))?;

@@ -1,10 +1,11 @@
 //! The verbs that work on a path.
 
-use npygrow::{Health, RecoverOptions, Room, Tail};
+use npygrow::{Health, RecoverOptions, Recovery, Report, Room, Tail};
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
@@ -18,13 +19,13 @@ const LAYOUTS: [(&str, Room); 3] = [("auto", Room::Auto), ("compact", Room::Comp
 /// Parameters
 /// ----------
 /// path : str, bytes or os.PathLike
-///     The file.
+///     The file, or the folder of a `Ragged` or a `Dataset`.
 /// max_header_size : int
 ///     Refuse longer headers, as `numpy.load` does.
 ///
 /// Returns
 /// -------
-/// Report
+/// Report or FolderReport
 ///
 /// Raises
 /// ------
@@ -45,17 +46,24 @@ const LAYOUTS: [(&str, Room); 3] = [("auto", Room::Auto), ("compact", Room::Comp
 #[pyfunction]
 #[pyo3(signature = (path, *, max_header_size=10_000))]
 pub(crate) fn inspect(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Bound<'_, PyAny>> {
-    let report = py.detach(|| npygrow::inspect(&path.0, max_header_size)).map_err(raise)?;
+    match py.detach(|| npygrow::inspect(&path.0, max_header_size)) {
+        Ok(found) => report(py, &path.text(), found),
+        Err(_) if path.0.is_dir() => inspect_folder(py, &path, max_header_size),
+        Err(error) => Err(raise(error)),
+    }
+}
+
+fn report<'py>(py: Python<'py>, path: &str, report: Report) -> PyResult<Bound<'py, PyAny>> {
     let (health, tail, torn_bytes) = match report.health {
         Health::Clean => ("clean", (0, 0), 0),
         Health::Tail { rows, bytes } => ("tail", (rows, bytes), 0),
         Health::Truncated { torn, .. } => ("truncated", (0, 0), torn),
         Health::Sequence => ("sequence", (0, 0), 0),
-        other => return Err(PyNotImplementedError::new_err(format!("{}: {other:?}", path.text()))),
+        other => return Err(PyNotImplementedError::new_err(format!("{path}: {other:?}"))),
     };
     let fields = PyDict::new(py);
-    fields.set_item("path", path.text())?;
-    fields.set_item("dtype", to_numpy(py, &report.dtype, &path.text())?)?;
+    fields.set_item("path", path)?;
+    fields.set_item("dtype", to_numpy(py, &report.dtype, path)?)?;
     fields.set_item("order", order_name(report.order))?;
     fields.set_item("shape", PyTuple::new(py, report.shape)?)?;
     fields.set_item("version", report.version)?;
@@ -75,14 +83,40 @@ pub(crate) fn inspect(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyR
     py.import("npygrow.reports")?.getattr("Report")?.call((), Some(&fields))
 }
 
+fn inspect_folder<'py>(py: Python<'py>, path: &FsPath, max_header_size: u64) -> PyResult<Bound<'py, PyAny>> {
+    let found = py.detach(|| npygrow::inspect_folder(&path.0, max_header_size)).map_err(raise)?;
+    let reports = py.import("npygrow.reports")?;
+    let columns = found.columns.into_iter().map(|column| {
+        let (values, offsets) = files(path, &column.name, column.offsets.is_some());
+        let offsets = column.offsets.map(|found| report(py, &offsets, found)).transpose()?;
+        let fields = (column.name, column.rows, report(py, &values, column.values)?, offsets);
+        reports.getattr("ColumnReport")?.call1(fields)
+    });
+    let columns = PyTuple::new(py, columns.collect::<PyResult<Vec<_>>>()?)?;
+    reports.getattr("FolderReport")?.call1((path.text(), found.rows, columns, found.advice))
+}
+
+/// The paths of a column's files; the second only for ragged ones.
+fn files(folder: &FsPath, column: &str, is_ragged: bool) -> (String, String) {
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    match is_ragged {
+        true => {
+            let column = folder.0.join(column);
+            (text(column.join("values.npy")), text(column.join("offsets.npy")))
+        }
+        false => (text(folder.0.join(format!("{column}.npy"))), String::new()),
+    }
+}
+
 /// Makes the header count what the file holds, so that every reader can read it and rows can be appended.
 ///
-/// Everything is on the disk when it returns. A file that is well is left alone.
+/// Everything is on the disk when it returns. A file that is well is left alone. In a folder every file is mended, then all
+/// columns are cut to the rows that every one of them has, items only as far as their offsets go up and the values reach.
 ///
 /// Parameters
 /// ----------
 /// filename : str, bytes or os.PathLike
-///     The file.
+///     The file, or the folder of a `Ragged` or a `Dataset`.
 /// zerofill_incomplete : bool
 ///     Complete a torn last row with zero bytes instead of cutting it.
 /// tail : {"keep", "drop"}
@@ -92,7 +126,7 @@ pub(crate) fn inspect(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyR
 ///
 /// Returns
 /// -------
-/// Recovery
+/// Recovery or FolderRecovery
 ///
 /// Raises
 /// ------
@@ -121,7 +155,14 @@ pub(crate) fn recover<'py>(
     max_header_size: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let options = RecoverOptions { zerofill_incomplete, tail: word("tail", tail, &TAILS)?, max_header_size };
-    let done = py.detach(|| npygrow::recover(&filename.0, options)).map_err(raise)?;
+    match py.detach(|| npygrow::recover(&filename.0, options)) {
+        Ok(done) => recovery(py, &filename.text(), &done),
+        Err(_) if filename.0.is_dir() => recover_folder(py, &filename, options),
+        Err(error) => Err(raise(error)),
+    }
+}
+
+fn recovery<'py>(py: Python<'py>, path: &str, done: &Recovery) -> PyResult<Bound<'py, PyAny>> {
     let fields = [
         ("rows_before", done.rows_before),
         ("rows", done.rows),
@@ -132,8 +173,20 @@ pub(crate) fn recover<'py>(
         ("cut", done.cut),
         ("filled", done.filled),
     ];
-    let path = filename.text();
     py.import("npygrow.reports")?.getattr("Recovery")?.call((path,), Some(&fields.into_py_dict(py)?))
+}
+
+fn recover_folder<'py>(py: Python<'py>, path: &FsPath, options: RecoverOptions) -> PyResult<Bound<'py, PyAny>> {
+    let done = py.detach(|| npygrow::recover_folder(&path.0, options)).map_err(raise)?;
+    let reports = py.import("npygrow.reports")?;
+    let columns = done.columns.into_iter().map(|column| {
+        let (values, offsets) = files(path, &column.name, column.offsets.is_some());
+        let offsets = column.offsets.map(|done| recovery(py, &offsets, &done)).transpose()?;
+        let fields = (column.name, column.held, column.cut, recovery(py, &values, &column.values)?, offsets);
+        reports.getattr("ColumnRecovery")?.call1(fields)
+    });
+    let columns = PyTuple::new(py, columns.collect::<PyResult<Vec<_>>>()?)?;
+    reports.getattr("FolderRecovery")?.call1((path.text(), done.rows, columns))
 }
 
 /// Makes sure that rows can be appended to a file as long as it lives.

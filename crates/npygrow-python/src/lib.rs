@@ -8,6 +8,7 @@ mod batches;
 mod checked;
 mod concat;
 mod convert;
+mod dataset;
 mod dtype;
 mod errors;
 mod follow;
@@ -15,6 +16,7 @@ mod functions;
 mod gather;
 mod guard;
 mod import;
+mod ragged;
 mod sequence;
 mod state;
 mod writer;
@@ -30,7 +32,11 @@ mod _native {
     #[pymodule_export]
     use crate::concat::concat;
     #[pymodule_export]
+    use crate::dataset::{_reopen_columns, Columns};
+    #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
+    #[pymodule_export]
+    use crate::ragged::{_reopen_items, _spread, Items, Waiter};
     #[pymodule_export]
     use crate::sequence::{_reopen_sequence, Sequence, open_sequence};
     use pyo3::prelude::*;
