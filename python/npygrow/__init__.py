@@ -13,10 +13,13 @@ range(0, 2)
 ((2, 3), range(2, 2))
 """
 
+from ._items import ColumnSpec
 from ._native import (
     Appender,
     Array,
     Batches,
+    DatasetAppender,
+    RaggedAppender,
     Sequence,
     concat,
     ensure_appendable,
@@ -44,6 +47,8 @@ __all__ = [
     "Appender",
     "Array",
     "Batches",
+    "ColumnSpec",
+    "DatasetAppender",
     "Dropped",
     "FormatError",
     "Joined",
@@ -54,6 +59,7 @@ __all__ = [
     "NotAppendableError",
     "NpyAppendArray",
     "NpyError",
+    "RaggedAppender",
     "Recovery",
     "Report",
     "Sequence",
