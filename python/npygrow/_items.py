@@ -119,17 +119,20 @@ def _item(item: Any, path: str, dtype: _Dtype | None, row_shape: _Shape | None) 
     if isinstance(item, str):
         raise MismatchError(f"{path}: expected an item, found a str: call append_text, or give text.encode()")
     if isinstance(item, bytes | bytearray):
-        if dtype is not None and dtype != np.uint8:
-            kind = type(item).__name__
-            raise MismatchError(f"{path}: expected values of dtype {dtype}, found {kind}, which are uint8: give an array")
+        _refuse_bytes(type(item).__name__, path, dtype)
         return np.frombuffer(item, np.uint8)
     if isinstance(item, list | tuple) and not item:
         return np.zeros((0, *(row_shape or ())), dtype)
     return as_array(item, path, dtype)
 
 
+def _refuse_bytes(found: str, path: str, dtype: _Dtype | None) -> None:
+    if dtype is not None and dtype != np.uint8:
+        raise MismatchError(f"{path}: expected values of dtype {dtype}, found {found}, which are uint8: give an array")
+
+
 def _many(items: Any, path: str, dtype: _Dtype | None, row_shape: _Shape | None, exact: bool) -> _Items:
-    pair = _pair(items, path)
+    pair = _pair(items, path, dtype)
     if pair is None:
         return _listed(items, path, dtype, row_shape, exact)
     values = as_array(pair[0], path, dtype)
@@ -158,9 +161,11 @@ def _listed(items: Any, path: str, dtype: _Dtype | None, row_shape: _Shape | Non
     row_shape = row_shape or ()
     arrays = []
     for number, item in enumerate(items):
-        where = f"{path}: item {number}"
-        array = _item(item, where, dtype, row_shape)
-        arrays.append(fitting(array, where, dtype, row_shape, "C", exact, stacklevel=_USER)[0])
+        if not (type(item) is np.ndarray and item.dtype == dtype and item.ndim and item.shape[1:] == row_shape):
+            where = f"{path}: item {number}"
+            array = _item(item, where, dtype, row_shape)
+            item = fitting(array, where, dtype, row_shape, "C", exact, stacklevel=_USER)[0]
+        arrays.append(item)
     lengths = np.fromiter(map(len, arrays), np.uint64, len(arrays))
     values = np.zeros((int(lengths.sum()), *row_shape), dtype)
     start = 0
@@ -192,7 +197,7 @@ def _lengths(lengths: Any, values: int, path: str) -> _Array:
 # Items that lie one after the other already --------------------------------------------------------------------------
 
 
-def _pair(items: Any, path: str) -> tuple[Any, Any] | None:
+def _pair(items: Any, path: str, dtype: _Dtype | None) -> tuple[Any, Any] | None:
     """(values, lengths) of what has them; None for a plain iterable."""
     if isinstance(items, tuple):
         if len(items) != 2:
@@ -204,7 +209,7 @@ def _pair(items: Any, path: str) -> tuple[Any, Any] | None:
     if type(items).__module__.partition(".")[0] == "awkward":
         return _awkward(items, path)
     if hasattr(items, "__arrow_c_array__") or hasattr(items, "__arrow_c_stream__"):
-        return _arrow(items, path)
+        return _arrow(items, path, dtype)
     return None
 
 
@@ -225,7 +230,7 @@ def _awkward(items: Any, path: str) -> tuple[_Array, _Array]:
     return values, np.diff(offsets)
 
 
-def _arrow(items: Any, path: str) -> tuple[_Array, _Array]:
+def _arrow(items: Any, path: str, dtype: _Dtype | None) -> tuple[_Array, _Array]:
     try:
         import pyarrow
     except ImportError as error:
@@ -241,6 +246,7 @@ def _arrow(items: Any, path: str) -> tuple[_Array, _Array]:
         if getattr(types, is_text, lambda _: False)(kind):
             array = array.cast(pyarrow.large_binary())
     if types.is_large_binary(array.type):
+        _refuse_bytes(f"an Arrow array of {kind}", path, dtype)
         _, offsets, data = array.buffers()
         offsets = np.frombuffer(offsets or b"\0" * 8, np.int64)[array.offset : array.offset + len(array) + 1]
         values = np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]]

@@ -325,6 +325,8 @@ impl DatasetAppender {
         let (count, prepared): (u64, Vec<Prepared<'_>>) = prepared.extract()?;
         let mut size = 0;
         let mut parts = Vec::with_capacity(prepared.len());
+        // Of an append that failed half-way nothing is settled.
+        open.appender.undefine();
         for (name, lengths, bytes, descr, row_shape) in &prepared {
             if !descr.is_empty() {
                 let dtype = descr.parse().map_err(raise)?;

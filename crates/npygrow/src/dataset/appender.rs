@@ -131,6 +131,11 @@ impl DatasetAppender {
         self.define_as(name, Kind::Ragged, dtype, row_shape)
     }
 
+    /// Forgets what is defined and not there yet, as where the first append is refused.
+    pub fn undefine(&mut self) {
+        self.defined.clear();
+    }
+
     fn define_as(&mut self, name: &str, kind: Kind, dtype: &Dtype, row_shape: &[u64]) -> Result<()> {
         check_name(name).map_err(|error| self.group.named(error))?;
         let Some(column) = self.group.columns_mut().iter_mut().find(|column| column.name == name) else {
