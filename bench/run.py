@@ -17,7 +17,7 @@ from pathlib import Path
 
 import peers
 import report
-from lines import append, chunks, concat, gather, memory, room, small, turns
+from lines import append, chunks, concat, gather, memory, ragged, room, small, turns
 from measure import QUICK_ROUNDS, ROUNDS, note
 
 
@@ -62,7 +62,7 @@ def main():
 
 
 def all_lines(options):
-    for module in (append, room, concat, turns):
+    for module in (append, ragged, room, concat, turns):
         for line in module.lines():
             slow = line.key in ("room", "concat") or line.key.endswith("-16MiB") and line.key != "append-16MiB"
             if options.wants(line.key) and not (options.quick and slow):

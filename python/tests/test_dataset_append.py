@@ -378,7 +378,7 @@ def test_killed_again_and_again(path, options):
     told = 0
     for turn in range(8):
         child = start(KILLED, path, options)
-        for _ in range(5 * turn):
+        for _ in range(turn if "durability" in options else 5 * turn):
             line = child.stdout.readline()
             assert line, child.stderr.read()
             told = int(line)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import threading
 import warnings
 
@@ -144,6 +145,25 @@ def test_arrow(path):
     assert [item.tobytes() for item in items_of(path.parent / "text")] == ["wä".encode(), b"", b"x", b"yz"]
 
 
+def test_polars(path):
+    pl = optional("polars", "polars series are")
+    optional("pyarrow", "polars series are")
+    with ng.RaggedAppender(path) as words:
+        words.extend(pl.Series([[1, 2], [], [3]]))
+    holds(path, *(np.array(item, "i8") for item in ([1, 2], [], [3])))
+
+
+def test_arrow_needs_pyarrow(path, monkeypatch):
+    class Lists:
+        def __arrow_c_array__(self, requested_schema=None):
+            raise AssertionError
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with ng.RaggedAppender(path) as words:
+        text = "Lists is read through pyarrow, which is not installed: give (values, lengths)"
+        refuses(path, text, words.extend, Lists())
+
+
 def test_awkward(path):
     ak = optional("awkward", "awkward arrays are")
     lists = ak.Array([[9], [1, 2], [], [3]])
@@ -265,6 +285,7 @@ def test_turns(path):
         assert two.append([2, 3]) is None
         assert one.append([4]) == range(1, 2)
         assert two.commit() == range(2, 3)
+        assert two.values_len == 4
         assert one.append([5]) == range(3, 4)
     holds(path, *(np.array(item) for item in ([1], [4], [2, 3], [5])))
 
@@ -435,7 +456,7 @@ def test_killed_again_and_again(path, options):
     told = 0
     for turn in range(8):
         child = start(KILLED, path, options)
-        for _ in range(3 + 5 * turn):
+        for _ in range(turn if "durability" in options else 5 * turn):
             line = child.stdout.readline()
             assert line, child.stderr.read()
             told = int(line)
@@ -443,7 +464,7 @@ def test_killed_again_and_again(path, options):
         child.communicate()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ng.RaggedAppender(path).close()
+            ng.RaggedAppender(path, dtype="i8", row_shape=()).close()
         items = items_of(path)
         assert len(items) >= told
         for n, item in enumerate(items):

@@ -11,7 +11,7 @@ use crate::arguments::size;
 use crate::convert::{Fit, range};
 use crate::dtype::{FsPath, to_numpy};
 use crate::errors::MismatchError;
-use crate::folder::{Given, Growing, Open};
+use crate::folder::{Given, Growing, Keeps, Open};
 
 /// Appends to all columns of a folder at once: each a plain ``NAME.npy``, or a folder ``NAME`` of items of different length,
 /// as `RaggedAppender` makes it.
@@ -111,6 +111,8 @@ impl Known {
         Ok(specs)
     }
 }
+
+impl Keeps<npygrow::DatasetAppender> for Known {}
 
 type Opened = Open<npygrow::DatasetAppender, Known>;
 

@@ -33,6 +33,12 @@ pub(crate) trait Grows: Send {
     fn close(self) -> Result<()>;
 }
 
+/// What an object keeps of its appender, which may be closed.
+pub(crate) trait Keeps<A>: Default {
+    /// Called after every verb.
+    fn keep(&mut self, _appender: &A) {}
+}
+
 macro_rules! grows {
     ($appender:ident, $row:literal) => {
         impl Grows for npygrow::$appender {
@@ -116,13 +122,13 @@ impl<A: Grows, K> Open<A, K> {
 }
 
 /// What Python's object of an appender of a folder is made of.
-pub(crate) struct Growing<A: Grows, K: Default> {
+pub(crate) struct Growing<A: Grows, K: Keeps<A>> {
     state: Guarded<State<A, K>>,
     interrupt: Interrupt,
     pub(crate) exact: bool,
 }
 
-impl<A: Grows, K: Default> Growing<A, K> {
+impl<A: Grows, K: Keeps<A>> Growing<A, K> {
     pub(crate) fn open(
         py: Python<'_>,
         path: String,
@@ -174,6 +180,7 @@ impl<A: Grows, K: Default> Growing<A, K> {
                 if open.appender.committed() == open.appender.rows() {
                     open.waiting = 0;
                 }
+                open.known.keep(&open.appender);
                 done
             }
             State::Closed { .. } => Err(PyValueError::new_err(format!(
@@ -247,7 +254,7 @@ impl<A: Grows, K: Default> Growing<A, K> {
     }
 }
 
-impl<A: Grows, K: Default> Drop for Growing<A, K> {
+impl<A: Grows, K: Keeps<A>> Drop for Growing<A, K> {
     /// Publishes what an unclosed appender holds, if it can, and warns. In a forked child it does neither.
     fn drop(&mut self) {
         let Some(State::Open(open)) = self.state.last() else { return };

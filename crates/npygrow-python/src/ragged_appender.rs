@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::arguments::{size, sizes};
 use crate::convert::{Fit, range};
 use crate::dtype::{FsPath, to_numpy, to_stored};
-use crate::folder::{Given, Growing, Open};
+use crate::folder::{Given, Growing, Keeps, Open};
 
 /// Appends items of different length to a folder of two .npy files: `values.npy` holds all of them, joined along axis 0,
 /// and `offsets.npy` where each begins and the last ends.
@@ -94,6 +94,12 @@ impl Known {
     }
 }
 
+impl Keeps<npygrow::RaggedAppender> for Known {
+    fn keep(&mut self, appender: &npygrow::RaggedAppender) {
+        self.values_len = appender.values_len();
+    }
+}
+
 type Opened = Open<npygrow::RaggedAppender, Known>;
 
 #[pymethods]
@@ -170,7 +176,6 @@ impl RaggedAppender {
                 return self.append_prepared(open, item, &ONE, "one");
             };
             let told = open.append(py, bytes.len() as u64 + 8, |appender| appender.append_bytes(count, bytes));
-            open.known.values_len = open.appender.values_len();
             told.map_err(|error| self.0.raise(error))
         })?;
         told.map(|items| range(py, items)).transpose()
@@ -249,8 +254,7 @@ impl RaggedAppender {
     ///     How many stay.
     #[pyo3(signature = (items))]
     fn truncate(&self, py: Python<'_>, #[pyo3(from_py_with = size)] items: usize) -> PyResult<()> {
-        self.0.truncate(py, items)?;
-        self.look(py)
+        self.0.truncate(py, items)
     }
 
     /// Publishes what is buffered and gives the folder back. Closing twice is fine.
@@ -355,14 +359,6 @@ impl RaggedAppender {
         }
         let bytes = (values.len() + 8 * lengths.len()) as u64;
         let told = open.append(py, bytes, |appender| appender.extend_bytes(lengths, values));
-        open.known.values_len = open.appender.values_len();
         told.map_err(raise)
-    }
-
-    fn look(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.with(py, |open| {
-            open.known.values_len = open.appender.values_len();
-            Ok(())
-        })
     }
 }
