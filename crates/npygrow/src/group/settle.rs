@@ -7,6 +7,7 @@ use crate::tail::{Dropped, OnTail};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A file, for the comparison with the others.
 struct Standing {
@@ -181,18 +182,25 @@ impl Group {
     }
 }
 
-/// All files are made before the first row is in any, so that of two with rows neither is younger than the other's last.
+/// Files are made together, in one call, though it may have to sync each of them.
+const TOGETHER: Duration = Duration::from_secs(60);
+
+/// All files are made together, before the first row is in any: of two with different counts neither is younger than the
+/// other's last write, nor much younger than the other. A column that was added later, and is short, is no crash's work.
 fn replaced(all: &[Standing]) -> Option<String> {
-    let later = |file: &Standing, other: &Standing| {
-        let (file, other) = file.times.zip(other.times)?;
-        (file.made > other.modified).then_some(())
+    let stranger = |young: &Standing, old: &Standing| {
+        let (its, other) = young.times.zip(old.times)?;
+        let apart = its.made.duration_since(other.made).is_ok_and(|apart| apart > TOGETHER);
+        match its.made > other.modified {
+            true => Some(format!("{} was made after {} was last written", young.name, old.name)),
+            false => apart.then(|| format!("{} was made long after {}", young.name, old.name)),
+        }
     };
     for long in all.iter().filter(|file| file.excess > 0) {
         for short in all.iter().filter(|file| file.excess == 0) {
-            let younger =
-                later(short, long).map(|()| (short, long)).or_else(|| later(long, short).map(|()| (long, short)));
-            if let Some((young, old)) = younger {
-                return Some(format!("{} was made after {} was last written", young.name, old.name));
+            let why = stranger(short, long).or_else(|| stranger(long, short));
+            if why.is_some() {
+                return why;
             }
         }
     }
@@ -205,5 +213,31 @@ impl Group {
         let tails = self.columns.iter().flat_map(|column| [Some(&column.values), column.offsets.as_ref()]);
         let tails: u64 = tails.flatten().map(|file| file.dropped().bytes).sum();
         Dropped { rows: self.dropped.rows, bytes: self.dropped.bytes + tails }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn only_files_made_together_are_cut_to_each_other() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let file = |name: &str, excess, made, modified| Standing {
+            name: name.into(),
+            excess,
+            times: Some(Times { made: at(made), modified: at(modified) }),
+        };
+        let long = file("long", 3, 100, 5000);
+        assert_eq!(replaced(&[long, file("short", 0, 101, 4000)]), None);
+        let of = |long, short| replaced(&[long, short]).unwrap_or_default();
+        let long = || file("long", 3, 100, 5000);
+        assert_eq!(of(long(), file("short", 0, 5001, 6000)), "short was made after long was last written");
+        assert_eq!(of(long(), file("short", 0, 50, 99)), "long was made after short was last written");
+        assert_eq!(of(long(), file("short", 0, 200, 4000)), "short was made long after long");
+        assert_eq!(of(file("long", 3, 900, 5000), file("short", 0, 100, 4000)), "long was made long after short");
+        assert_eq!(replaced(&[long(), file("other", 2, 900, 5000)]), None, "none of them is the shortest");
+        assert_eq!(replaced(&[long(), Standing { name: "unknown".into(), excess: 0, times: None }]), None);
     }
 }
