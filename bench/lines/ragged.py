@@ -13,7 +13,7 @@ MIB = 1 << 20
 ITEM = np.arange(1024, dtype="u1")
 WARM_UP = 256
 
-h5py, mmap_ninja = imported("h5py"), imported("mmap_ninja")
+h5py, ninja_ragged = imported("h5py"), imported("mmap_ninja.ragged")
 
 
 @contextmanager
@@ -33,13 +33,12 @@ def file(path, buffering):
 def ours(path, buffering):
     with npygrow.RaggedAppender(path, dtype="u1", row_shape=(), buffering=buffering) as items:
         yield items.append, items.commit
-    assert len(np.load(path / "offsets.npy", mmap_mode="r")) > WARM_UP
 
 
 @contextmanager
 def ninja(path):
     """It appends to files that it made of a first item."""
-    items = mmap_ninja.ragged.RaggedMmap.from_lists(path, [ITEM])
+    items = ninja_ragged.RaggedMmap.from_lists(path, [ITEM])
     yield items.append, lambda: None
 
 
@@ -55,23 +54,44 @@ def variable(path):
         yield append, held.flush
 
 
-def appending(name, opened, seen, share=1.0):
+def appending(name, opened, held, seen, share=1.0):
+    """`held` tells how many items the path holds: what was timed did happen."""
+    warm_ups = round(WARM_UP * share) or 1
+
     def run(path, count):
         with opened(path) as (append, finish):
-            timed(append, ITEM, round(WARM_UP * share) or 1)
+            timed(append, ITEM, warm_ups)
             finish()
-            return timed(append, ITEM, count) + timed(lambda _: finish(), None, 1)
+            spent = timed(append, ITEM, count) + timed(lambda _: finish(), None, 1)
+        assert held(path) == warm_ups + count, (name, held(path))
+        return spent
 
     return Contender(name, run, share, seen)
 
 
+def bytes_held(path):
+    return path.stat().st_size // len(ITEM)
+
+
+def ends_held(path):
+    return len(np.load(path / "offsets.npy", mmap_mode="r")) - 1
+
+
+def ninja_held(path):
+    return len(ninja_ragged.RaggedMmap(path)) - 1
+
+
+def variable_held(path):
+    with h5py.File(path) as held:
+        return len(held["items"])
+
+
 def lines():
     others = []
-    if mmap_ninja:
-        mmap_ninja.ragged = imported("mmap_ninja.ragged")
-        others.append(appending("mmap_ninja RaggedMmap", ninja, "at once", 0.02))
+    if ninja_ragged:
+        others.append(appending("mmap_ninja RaggedMmap", ninja, ninja_held, "at once", 0.02))
     if h5py:
-        others.append(appending("h5py, variable length", variable, "after a flush", 0.05))
+        others.append(appending("h5py, variable length", variable, variable_held, "after a flush", 0.05))
     for key, what, buffering, count, bar in [
         ("ragged", "append an item of 1 KiB", 0, 2000, None),
         ("ragged-buffered", "append an item of 1 KiB, gathered in memory (1 MiB)", MIB, 20000, 2.0),
@@ -79,8 +99,8 @@ def lines():
         seen = "after a flush" if buffering else "at once"
         # The bar is against a plain append of the same bytes, which says the same of the values and nothing of items.
         contenders = [
-            appending("npygrow, plain rows", partial(plain, buffering=buffering), seen),
-            appending("npygrow", partial(ours, buffering=buffering), seen),
-            appending("file.write, values alone", partial(file, buffering=buffering), seen),
+            appending("npygrow, plain rows", partial(plain, buffering=buffering), bytes_held, seen),
+            appending("npygrow", partial(ours, buffering=buffering), ends_held, seen),
+            appending("file.write, values alone", partial(file, buffering=buffering), bytes_held, seen),
         ]
         yield Line(key, what, count, [*contenders, *others], bar)

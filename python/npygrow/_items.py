@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ _Dtype = np.dtype[Any]
 _Shape = tuple[int, ...]
 _Items = tuple[_Array, _Array, str, _Shape]
 """Lengths (uint64), the values' bytes (uint8), the descr where this settles it, and the shape of a value."""
+
+_Part = tuple[str, _Array | None, _Array, str, _Shape]
+"""A column's name, the lengths of its items if it is ragged, the bytes, and as `_Items`."""
 
 _USER = 4
 """How many calls a warning's line is away from where a dtype is settled."""
@@ -57,13 +61,14 @@ def many(items: Any, path: str, dtype: _Dtype | None, row_shape: _Shape | None, 
 
 def columns(
     given: Any, path: str, known: Mapping[str, ColumnSpec], ragged: Iterable[str], has_rows: bool, exact: bool
-) -> tuple[int, list[tuple[str, _Array | None, _Array, str, _Shape]]]:
+) -> tuple[int, list[_Part]]:
     """Rows of every column. While there are none, columns may be new: those named in `ragged` are of items.
 
-    Returns how many rows, and by name: the lengths of items, the bytes, the descr where this settles it, the row shape.
+    Returns how many rows, and the parts by name.
     """
     names = _names(given, path, known, has_rows)
-    counts, parts = {}, []
+    counts: dict[str, int] = {}
+    parts: list[_Part] = []
     for name in names:
         spec = known.get(name)
         dtype, shape = (spec.dtype, spec.row_shape) if spec else (None, None)
@@ -214,8 +219,7 @@ def _pair(items: Any, path: str, dtype: _Dtype | None) -> tuple[Any, Any] | None
 
 
 def _awkward(items: Any, path: str) -> tuple[_Array, _Array]:
-    import awkward
-
+    awkward = import_module("awkward")
     layout = awkward.to_layout(awkward.to_packed(awkward.without_parameters(items)))
     if layout.is_numpy and layout.purelist_depth > 1:
         layout = layout.to_RegularArray()
@@ -232,7 +236,7 @@ def _awkward(items: Any, path: str) -> tuple[_Array, _Array]:
 
 def _arrow(items: Any, path: str, dtype: _Dtype | None) -> tuple[_Array, _Array]:
     try:
-        import pyarrow
+        pyarrow = import_module("pyarrow")
     except ImportError as error:
         text = f"{path}: {type(items).__name__} is read through pyarrow, which is not installed: give (values, lengths)"
         raise MismatchError(text) from error
