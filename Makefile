@@ -1,6 +1,6 @@
 # make demo    a file grows, its writer is killed, a second run goes on, every byte is checked
 # make test    every check that CI runs, and a summary of them
-# make bench   npygrow and its peers side by side, 7 minutes (ARGS=--quick: 1; ARGS=--write keeps it in docs/performance.md)
+# make bench   npygrow and its peers side by side, 15 minutes (ARGS=--quick: 2; ARGS=--write keeps it in docs/performance.md)
 # make clean   removes all that these made
 #
 # Needs Rust 1.89 or newer with rustfmt and clippy, Python 3.11 or newer, and make. Everything else is fetched into .venv

@@ -1,7 +1,10 @@
 """Small plots as SVG, readable on light and dark pages: dots with their intervals, and one bar of steps."""
 
 import math
+import statistics
 from html import escape
+
+from lines.held import STALLS
 
 STYLE = """<style>
 text{font:11px system-ui,sans-serif;fill:#57606a}.title{font-weight:600;fill:#24292f}.mine{font-weight:600;fill:#bc4c00}
@@ -71,6 +74,15 @@ def tick(power):
     return f"{10.0**power:g}" if power < 3 else f"10{'⁰¹²³⁴⁵⁶⁷⁸⁹'[power]}"
 
 
+def was_held(results):
+    """Whether the disk could be stalled there in any way."""
+    return any(isinstance(times, dict) for times in results.held.values())
+
+
+def in_ms(times):
+    return {name: (statistics.median(one) / 1e6, min(one) / 1e6, max(one) / 1e6) for name, one in times.items()}
+
+
 def write(results, folder):
     folder.mkdir(exist_ok=True)
     lines = {line.key: line for line in results.lines}
@@ -90,11 +102,25 @@ def write(results, folder):
         heading: {name: (max(1, size / 2**20),) * 3 for name, size in cases.items()}
         for heading, cases in results.memory.items()
     }
+    random = {
+        "gather-cold": "4,096 rows, disk",
+        "gather-cold-32": "32 rows, disk",
+        "gather-fresh": "4,096, just opened",
+        "gather-touched": "4,096, read before",
+    }
+    threads = {
+        heading: {name: lines[key].ratio(name, to="8 threads of preadv") for name in lines[key].times}
+        for key, heading in random.items()
+    }
     pages = {
         "append": dots("Time of one append, as a multiple of a raw write", ratios(sizes)),
         "layouts": dots("Time of an append of 16 MiB, as a multiple of NumPy's conversion and a raw write", ratios(layouts)),
         "memory": dots("Memory over an input of 128 MiB of file bytes, in MiB (left edge: 1 or less)", mebibytes),
+        "gather": dots("Time of random rows of 4 KiB, as a multiple of what 8 threads of preadv take", threads),
         "small": bars("Where a small append's time goes", {what: three for what, _, three in results.small[0]}),
     }
+    stalled = {STALLS[kind]: in_ms(times) for kind, times in results.held.items() if isinstance(times, dict)}
+    if was_held(results):
+        pages["held"] = dots("The longest append while the disk stalls, in ms: median, least and most", stalled)
     for name, page in pages.items():
         (folder / f"{name}.svg").write_text(page)

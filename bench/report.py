@@ -11,6 +11,8 @@ from pathlib import Path
 
 import peers
 import plots
+from lines.gather import SLOWER
+from lines.held import CONTENDERS, STALLS
 from measure import Line
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -25,7 +27,8 @@ class Results:
     memory: dict | None = None
     small: tuple | None = None
     chunks: list[Line] = field(default_factory=list)
-    gather: list = field(default_factory=list)
+    shapes: dict | None = None
+    held: dict | None = None
 
 
 # --- Where it was measured -----------------------------------------------------------------------------------------
@@ -88,14 +91,24 @@ def ratio_text(ratio):
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
+SEEN = {
+    "room": "survives meanwhile",
+    "concat": "survives meanwhile",
+    "gather-cold": "read from the disk",
+    "gather-cold-32": "read from the disk",
+}
+"""What the last column of a line says, where it is not when readers see the rows."""
+
+
 def table(line):
     """A row for each contender."""
-    survives = line.key == "room"
-    rows = [("", "time", "ratio", "95 % interval", "a round", "survives meanwhile" if survives else "readers see it")]
+    seen = (SEEN.get(line.key, "readers see it"),) if any(one.seen for one in line.contenders) else ()
+    rows = [("", "time", "ratio", "95 % interval", "a round", *seen)]
     for one in line.contenders:
         ratio, low, high = line.ratio(one.name)
         numbers = ("1", "") if one.name == line.reference else (ratio_text(ratio), f"{ratio_text(low)} to {ratio_text(high)}")
-        rows.append((one.name, duration(line.time(one.name)), *numbers, str(line.counts()[one.name]), one.seen))
+        cells = one.name, duration(line.time(one.name)), *numbers, str(line.counts()[one.name])
+        rows.append((*cells, one.seen) if seen else cells)
     parts = [f"### {line.work[0].upper()}{line.work[1:]}", markdown(rows), verdict(line)]
     parts += [f"Left out: {name}: {why}." for name, why in line.cannot.items()]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -116,22 +129,34 @@ def memory_table(found):
     return f"### Memory over an input of 128 MiB of file bytes, in MiB\n\n{markdown(rows)}\n"
 
 
-def gather_table(works):
-    """A row for each kind of request: npygrow's time, and its ratio to each of the others."""
-    rows = [("request", "npygrow", "read", "against", "time", "ratio", "95 % interval", "asked")]
-    for work in works:
-        own = duration(statistics.median(work.times["npygrow"]))
-        for name in work.times:
-            if name == "npygrow":
-                continue
-            ratio, low, high = work.ratio(name)
-            asked = work.bar if work.bar and (name == "np.memmap") == ("preadv" not in " ".join(work.times)) else None
-            verdict = "" if asked is None else f"{asked:.2f}: {'missed' if low > asked else 'met'}"
-            read = f"{work.read['npygrow'] / 2**20:.0f} MiB" if work.read else ""
-            interval = f"{ratio_text(low)} to {ratio_text(high)}"
-            theirs = duration(statistics.median(work.times[name]))
-            rows.append((work.name, own, read, name, theirs, ratio_text(ratio), interval, verdict))
-    return f"### Random rows\n\n{markdown(rows)}\n"
+def shapes_table(found):
+    """A row for each size of request, a column for each kind, on either mapping."""
+    parts, slower = ["### Requests of every shape: npygrow's time as a multiple of np.memmap's"], []
+    for mapping, cells in found.items():
+        rows = [(f"on a {mapping} mapping", *next(iter(cells.values())))]
+        for (row_size, number), kinds in cells.items():
+            name = f"{number:,} rows of {size_text(row_size)}"
+            rows.append((name, *("{} ({} to {})".format(*map(ratio_text, three)) for three in kinds.values())))
+            slower += [f"{name}, {kind}" for kind, three in kinds.items() if mapping == "touched" and three[1] > SLOWER]
+        parts.append(markdown(rows))
+    parts.append(f"Asked of each on a touched mapping: at most {SLOWER:.2f}: {'missed by ' + '; '.join(slower) if slower else 'met'}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def size_text(size):
+    return next(f"{size >> bits} {unit}" for bits, unit in [(20, "MiB"), (10, "KiB"), (0, "bytes")] if size >> bits)
+
+
+def held_table(found):
+    """The longest append of each run, where the disk could be stalled here."""
+    rows = [("the disk", *CONTENDERS)]
+    for kind, times in found.items():
+        if not isinstance(times, str):
+            cells = (f"{duration(statistics.median(one))} ({duration(min(one))} to {duration(max(one))})" for one in times.values())
+            rows.append((STALLS[kind], *cells))
+    cannot = [f"Not measured here: {STALLS[kind]}: {reason}." for kind, reason in found.items() if isinstance(reason, str)]
+    title = "### The longest append while the disk stalls: median (least to most) of the runs"
+    return "\n\n".join([title, *[markdown(rows)] * (len(rows) > 1), *cannot]) + "\n"
 
 
 def chunks_table(lines):
@@ -181,6 +206,17 @@ def summary(lines):
     return markdown(rows)
 
 
+def reads(line):
+    return line.key.split("-")[0] in ("concat", "follow", "open", "gather")
+
+
+def reading_summary(lines):
+    rows = [("work", "npygrow's time is", "as fast as npygrow or faster (its time / npygrow's)")]
+    for line in lines:
+        rows.append((line.work, f"{ratio_text(line.ratio('npygrow')[0])} of {line.reference}", standing(line)))
+    return markdown(rows)
+
+
 READING = (Path(__file__).parent / "reading.md").read_text()
 
 
@@ -196,12 +232,17 @@ def write(results, method):
         *missing,
         READING.strip(),
         "## All work at a glance",
-        summary(results.lines),
+        summary([line for line in results.lines if not reads(line)]),
+        reading_summary([line for line in results.lines if reads(line)]),
         "![Appending contiguous rows: each one's time as a multiple of a raw write's](plots/append.svg)",
         "![Appending other layouts: each one's time as a multiple of a conversion and a raw write](plots/layouts.svg)",
         "![Memory over the input](plots/memory.svg)",
+        "![Random rows: each one's time as a multiple of what 8 threads of preadv take](plots/gather.svg)",
+        *["![The longest append while the disk stalls](plots/held.svg)"] * plots.was_held(results),
         "## Each line",
         *[table(line).strip() for line in results.lines],
+        shapes_table(results.shapes).strip(),
+        held_table(results.held).strip(),
         memory_table(results.memory).strip(),
         chunks_table(results.chunks).strip(),
         "What the small append is made of stands in [design.md](design.md#a-small-append).",

@@ -1,7 +1,7 @@
 """Times npygrow and its peers side by side, in one run: ratios, not records.
 
 Absolute times say little about another machine, so each figure is a ratio. A round runs every contender of a line once,
-on fresh files of one folder, in an order that changes; what is reported is the median of the rounds' ratios to the
+on fresh files of one folder, or on the same rows where they read, in an order that changes; what is reported is the median of the rounds' ratios to the
 reference, with the 95 % interval of that median from order statistics. A bar is missed only when the whole interval
 lies beyond it.
 
@@ -10,6 +10,7 @@ lies beyond it.
 
 import argparse
 import gc
+import itertools
 import tempfile
 import time
 import warnings
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import peers
 import report
-from lines import append, chunks, concat, gather, memory, ragged, room, small, turns
+from lines import append, chunks, concat, follow, gather, held, memory, ragged, room, small, turns
 from measure import QUICK_ROUNDS, ROUNDS, note
 
 
@@ -32,7 +33,7 @@ def main():
         folder = Path(folder).resolve()
         results = report.Results(report.setting(folder, options.rounds))
         print(f"{results.setting}\n", flush=True)
-        for line in all_lines(options):
+        for line in all_lines(folder, options):
             note(f"{time.monotonic() - began:4.0f} s  {line.work}")
             line.run(folder, options.rounds)
             results.lines.append(line)
@@ -52,29 +53,38 @@ def main():
             note(f"{time.monotonic() - began:4.0f} s  the small append, step by step")
             results.small = small.measured(folder, max(options.rounds, ROUNDS))
             print(report.small_table(*results.small), flush=True)
-        if options.wants("gather"):
-            note(f"{time.monotonic() - began:4.0f} s  random rows")
-            results.gather = list(gather.measured(folder, options.rounds, options.quick))
-            print(report.gather_table(results.gather), flush=True)
+        if options.wants("shapes"):
+            note(f"{time.monotonic() - began:4.0f} s  requests of every shape")
+            size = (gather.QUICK_SIZE if options.quick else gather.SIZE) // 4
+            results.shapes = gather.shapes(folder, size, min(options.rounds, QUICK_ROUNDS), options.quick)
+            print(report.shapes_table(results.shapes), flush=True)
+        if options.wants("held"):
+            note(f"{time.monotonic() - began:4.0f} s  held while the disk stalls")
+            results.held = held.measured(folder, 1 if options.quick else held.ROUNDS)
+            print(report.held_table(results.held), flush=True)
     note(f"{time.monotonic() - began:4.0f} s  done")
     if options.write:
         report.write(results, __doc__.split("\n\n")[1])
 
 
-def all_lines(options):
-    for module in (append, ragged, room, concat, turns):
-        for line in module.lines():
-            slow = line.key in ("room", "concat") or line.key.endswith("-16MiB") and line.key != "append-16MiB"
-            if options.wants(line.key) and not (options.quick and slow):
-                yield line
+def all_lines(folder, options):
+    quick = options.quick
+    parts = [append.lines(), ragged.lines(), room.lines(), turns.lines()]
+    parts += [concat.lines(concat.QUICK_SIZE if quick else concat.SIZE), follow.lines()]
+    if any(map(options.wants, gather.KEYS)):  # it makes large files first
+        parts.append(gather.lines(folder, gather.QUICK_SIZE if quick else gather.SIZE))
+    for line in itertools.chain.from_iterable(parts):
+        slow = line.key == "room" or line.key.endswith("-16MiB") and line.key != "append-16MiB"
+        if options.wants(line.key) and not (quick and slow):
+            yield line
 
 
 def parsed():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dir", type=Path, default=Path.cwd(), help="where the files go (default: here)")
-    parser.add_argument("--only", default="", help="the lines whose key has this in it: append, 512B, room, memory, small, gather")
+    parser.add_argument("--only", default="", help="the lines whose key has this in it: append, 512B, room, gather, ...")
     parser.add_argument("--rounds", type=int, help=f"rounds of each line (default: {ROUNDS}; {QUICK_ROUNDS} with --quick)")
-    parser.add_argument("--quick", action="store_true", help="a look in 2 minutes: few rounds; no large layouts, room, chunks, memory")
+    parser.add_argument("--quick", action="store_true", help="a look in 2 minutes: few rounds, small files; no large layouts, room, chunks, memory")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md, its plots, and the table in docs/design.md")
     options = parser.parse_args()
     options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)

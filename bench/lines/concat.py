@@ -11,13 +11,11 @@ from measure import Contender, Line
 from peers.npy import npy_append_array
 
 FILES = 8
-SIZE = 512 << 20
+SIZE, QUICK_SIZE = 512 << 20, 64 << 20
 """Bytes of rows, in all."""
 
-SHAPE = (SIZE // FILES // 512, 64)
 
-
-def inputs(folder):
+def inputs(folder, shape):
     """The files, made once for a folder and written back, with the header that NumPy gives them."""
     folder = folder / "concat-inputs"
     paths = [folder / f"part-{i}.npy" for i in range(FILES)]
@@ -25,7 +23,7 @@ def inputs(folder):
         folder.mkdir()
         for i, path in enumerate(paths):
             with open(path, "wb") as file:
-                np.save(file, np.full(SHAPE, float(i)))
+                np.save(file, np.full(shape, float(i)))
                 file.flush()
                 os.fsync(file.fileno())
     return paths
@@ -46,9 +44,9 @@ def append_each(paths, output):
             file.append(np.load(path, mmap_mode="r"))
 
 
-def joining(name, call, seen="a kill"):
+def joining(name, call, shape, seen="a kill"):
     def run(path, count):
-        paths = inputs(path.parent)
+        paths = inputs(path.parent, shape)
         spent = 0
         for _ in range(count):
             path.unlink(missing_ok=True)
@@ -57,18 +55,19 @@ def joining(name, call, seen="a kill"):
             spent += perf_counter_ns() - began
             if call is not cat:
                 rows = np.load(path, mmap_mode="r")
-                assert rows.shape == (SHAPE[0] * FILES, 64) and rows[-1, -1] == FILES - 1, name
+                assert rows.shape == (shape[0] * FILES, 64) and rows[-1, -1] == FILES - 1, name
         return spent
 
     return Contender(name, run, seen=seen)
 
 
-def lines():
+def lines(size):
+    shape = (size // FILES // 512, 64)
     contenders = [
-        joining("cat", cat, "a kill; one header too many a file"),
-        joining("npygrow", npygrow.concat),
-        joining("np.concatenate, np.save", concatenate, "nothing: a kill leaves a part"),
+        joining("cat", cat, shape, "nothing; each file's header stays in it"),
+        joining("npygrow", npygrow.concat, shape),
+        joining("np.concatenate, np.save", concatenate, shape, "nothing: a kill leaves a part"),
     ]
     if npy_append_array:
-        contenders.append(joining("npy-append-array", append_each, "nothing: a kill leaves a part"))
-    yield Line("concat", f"join {FILES} files, {SIZE >> 20} MiB in all", 1, contenders, bar=1.05)
+        contenders.append(joining("npy-append-array", append_each, shape, "nothing: a kill leaves a part"))
+    yield Line("concat", f"join {FILES} files, {size >> 20} MiB in all", 1, contenders, bar=1.05)

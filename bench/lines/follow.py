@@ -70,7 +70,7 @@ def lines():
 
     # A process that never sleeps between two looks takes a core.
     contenders = [contender("np.load, again and again", partial(loaded, 0))]
-    contenders += [contender("npygrow, follow", followed)]
+    contenders += [contender("npygrow", followed)]
     contenders += [contender(f"np.load every {pause} ms", partial(loaded, pause / 1000)) for pause in (1, 10)]
     work = f"from an append to the row at another process, one every {GAP * 1000:.0f} ms"
     try:

@@ -1,121 +1,164 @@
-"""Random rows out of a large file: from the disk, from memory, and in requests of every shape.
+"""Reading an array of some GiB: opening it, random rows from the disk and from memory, and requests of every shape.
 
 A mapping is fresh when this process has not read through it yet, though its pages are in memory: each costs a fault.
 """
 
 import gc
-import os
-import threading
-from dataclasses import dataclass
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter_ns
 
 import npygrow
 import numpy as np
 
-from measure import median_and_interval
+from measure import Contender, Line, median_and_interval, timed
+from peers import stored
 
-SIZE, QUICK_SIZE = 4 << 30, 1 << 30
-"""Bytes of the file of the bars; those of the table of shapes have a quarter."""
+SIZE, QUICK_SIZE = 4 << 30, 256 << 20
+"""Bytes of the array; those of the table of shapes have a quarter."""
 
-SHAPES = [8, 64, 512, 4096, 64 << 10, 1 << 20]
+KEYS = ["open", "gather-cold", "gather-cold-32", "gather-fresh", "gather-touched"]
+
+SLOWER = 1.2
+"""The most times np.memmap's time that any shape of request may take on a touched mapping."""
+
+ROWS = [8, 64, 512, 4096, 64 << 10, 1 << 20]
 COUNTS = [32, 4096, 100_000]
 MOST = 256 << 20
-"""The most bytes of one request in the table."""
-
-THREADS = 8
+"""The most bytes of one request in the table of shapes."""
 
 
-def make(path, row_size, size):
-    """Real bytes, and on the disk, so that the system can forget them."""
-    block = np.random.default_rng(1).integers(0, 256, 16 << 20, "u1")
-    with open(path, "wb") as file:
-        shape = (size // row_size, row_size // 8)
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
-        for _ in range(size // block.nbytes):
-            block.tofile(file)
-        file.flush()
-        os.fsync(file.fileno())
+# --- Beside others -------------------------------------------------------------------------------------------------
 
 
-def forget(path):
-    """Takes the file out of the page cache. A page that is mapped stays there, so no mapping may be left."""
-    gc.collect()
-    with open(path, "rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def lines(folder, size):
+    """They all read one array, which is gone afterwards."""
+    folder, count = folder / "stored", size // stored.ROW
+    stored.make(folder, size)
+    plain = [stored.RAW, stored.OURS, stored.MAPPED]
+    try:
+        opens = [opening(reader, folder, count) for reader in [stored.MAPPED, stored.OURS, *stored.OTHERS]]
+        yield Line("open", f"open an array of {size / 2**30:g} GiB, read its last row, close", 100, opens)
+        for key, number in (("gather-cold", 4096), ("gather-cold-32", 32)):
+            who = [cold(reader, folder, count, number) for reader in [*plain, *stored.OTHERS]]
+            yield Line(key, f"{number:,} random rows of 4 KiB, from the disk: one of them", number, who, 1 / 0.9)
+        who = [warm(reader, folder, count) for reader in [*plain, *stored.OTHERS]]
+        yield Line("gather-fresh", "4,096 random rows of 4 KiB, in memory, the file just opened: one of them", 4096, who)
+        with ExitStack() as kept:
+            who = [warm(reader, folder, count, kept) for reader in [*plain[::-1], *stored.OTHERS]]
+            work = "4,096 random rows of 4 KiB, in memory, each read before: one of them"
+            yield Line("gather-touched", work, 4096, who, 1.0)
+    finally:
+        shutil.rmtree(folder)
 
 
-def preadv(path, rows, row_size, start):
-    """What a few threads reach that do nothing but read."""
-    out = np.empty((len(rows), row_size), "u1")
-    number = os.open(path, os.O_RDONLY)
+def opening(reader, folder, count):
+    last = np.array([count - 1])
 
-    def work(part):
-        for at in part:
-            os.preadv(number, [out[at]], start + int(rows[at]) * row_size)
+    def once(path):
+        with reader.open(path) as take:
+            assert take(last)[0, 0] == count - 1, reader.name
 
-    threads = [threading.Thread(target=work, args=(part,)) for part in np.array_split(np.arange(len(rows)), THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    os.close(number)
-    return out
+    def run(path, times):
+        path.touch()  # a round's file is removed after it
+        return timed(once, folder / reader.file, times)
+
+    return Contender(reader.name, run, 0.2 if reader in stored.OTHERS else 1)
 
 
-def timed(call):
-    began = perf_counter_ns()
-    result = call()
-    return perf_counter_ns() - began, result
+def cold(reader, folder, count, most):
+    """Other rows each time, which nothing has read since they were forgotten."""
+    rng, file = np.random.default_rng(2), folder / reader.file
+    read = done = 0
+
+    def run(path, number):
+        nonlocal read, done
+        path.touch()
+        rows = rng.integers(0, count, number)
+        before, began = disk_bytes(), perf_counter_ns()
+        with reader.open(file) as take:
+            got = take(rows)
+        spent = perf_counter_ns() - began
+        read, done = read + disk_bytes() - before, done + number
+        one.seen = f"{read / done / 1024:.1f} KiB"
+        check(reader, got, rows)
+        gc.collect()
+        stored.forget_rows(file, rows)
+        return spent
+
+    one = Contender(reader.name, run, reader.share if most > 1000 else 1)
+    return one
 
 
-@dataclass
-class Work:
-    """One kind of request: everyone's times, round by round."""
+def warm(reader, folder, count, kept=None):
+    """The same rows each time: the first round brought them into memory. With `kept` the file is opened only once."""
+    every, file = np.random.default_rng(3).integers(0, count, 4096), folder / reader.file
+    take = None
 
-    name: str
-    bar: float | None
-    times: dict[str, list[int]]
-    read: dict[str, int]
+    def run(path, number):
+        nonlocal take
+        path.touch()
+        rows = every[:number]
+        if kept and not take:
+            take = kept.enter_context(reader.open(file))
+        began = perf_counter_ns()
+        if kept:
+            got = take(rows)
+        else:
+            with reader.open(file) as fresh:
+                got = fresh(rows)
+        spent = perf_counter_ns() - began
+        check(reader, got, rows)
+        return spent
 
-    def ratio(self, to):
-        pairs = zip(self.times["npygrow"], self.times[to], strict=False)  # the slowest did fewer rounds
-        return median_and_interval([ours / theirs for ours, theirs in pairs])
+    # Everything is quick here but those with chunks.
+    return Contender(reader.name, run, reader.share if reader in stored.OTHERS else 1)
+
+
+def check(reader, got, rows):
+    assert got.shape == (len(rows), stored.WIDTH) and np.array_equal(got[:, 0], rows), reader.name
 
 
 def disk_bytes():
+    """What this process had read from the disk."""
     text = Path("/proc/self/io").read_text()
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("read_bytes"))
 
 
-def cold(path, rounds, count=4096):
-    """4,096 rows that are not in memory."""
-    rng, row_size = np.random.default_rng(2), 4096
-    work = Work(f"{count:,} random rows of 4 KiB, cold", 1 / 0.9, {}, {})
-    start = os.path.getsize(path) % row_size
-    contenders = {
-        "npygrow": lambda rows: npygrow.open(path)[rows],
-        "8 threads of preadv": lambda rows: preadv(path, rows, row_size, start),
-        "np.memmap": lambda rows: np.load(path, mmap_mode="r")[rows],
-    }
-    names = list(contenders)
-    for number in range(rounds):
-        for name in names if number % 2 else names[::-1]:
-            # A mapping reads far ahead here: the rounds that an interval takes are enough.
-            if name == "np.memmap" and number >= 7:
-                continue
-            rows = rng.integers(0, (os.path.getsize(path) - start) // row_size, count)
-            forget(path)
-            before = disk_bytes()
-            spent, got = timed(lambda: contenders[name](rows))
-            work.read[name] = disk_bytes() - before
-            work.times.setdefault(name, []).append(spent)
-            assert len(got) == count
-            del got
-    return work
+# --- Every shape ---------------------------------------------------------------------------------------------------
 
 
-def requests(rng, count, number):
+def shapes(folder, size, rounds, quick=False):
+    """mapping -> (bytes of a row, rows) -> kind -> npygrow's time as a multiple of np.memmap's: middle, low, high."""
+    path, found = folder / "shapes.npy", {"touched": {}, "fresh": {}}
+    for row_size in ROWS:
+        make(path, row_size, size)
+        touched = npygrow.open(path), np.load(path, mmap_mode="r")
+        for array in touched:
+            np.asarray(array).reshape(-1)[:: 4096 // 8].max()
+        for number in COUNTS:
+            if number * row_size <= MOST and not (quick and number > 4096):
+                for kind, rows in requests(len(touched[0]), number):
+                    for mapping, cells in found.items():
+                        cell = cells.setdefault((row_size, number), {})
+                        cell[kind] = against_memmap(path, rows, rounds, touched if mapping == "touched" else None)
+        del touched, array
+        path.unlink()
+    return found
+
+
+def make(path, row_size, size):
+    """In memory from now on, and on the disk already."""
+    block = np.random.default_rng(1).integers(0, 1 << 62, 2 << 20).reshape(-1, row_size // 8)
+    with npygrow.Appender(path) as rows:
+        for _ in range(size // block.nbytes):
+            rows.append(block)
+        rows.sync()
+
+
+def requests(count, number):
+    rng = np.random.default_rng(3)
     yield "random", rng.integers(0, count, number)
     yield "sorted", np.sort(rng.integers(0, count, number))
     yield "duplicates", rng.choice(rng.integers(0, count, max(1, number // 16)), number)
@@ -124,44 +167,18 @@ def requests(rng, count, number):
     yield "mask", mask
 
 
-def warm(path, row_size, number, rounds):
-    """(kind, mapping) -> Work: the same request to both, in an order that changes."""
-    rng = np.random.default_rng(3)
-    with open(path, "rb") as file:
-        while file.read(16 << 20):
-            pass
-    touched = npygrow.open(path), np.load(path, mmap_mode="r")
-    count = len(touched[0])
-    for array in touched:
-        np.asarray(array).reshape(-1)[:: 4096 // 8].view("u8").max()
-    for kind, rows in requests(rng, count, number):
-        for mapping in ("touched", "fresh"):
-            work = Work(f"{row_size} B x {number:,}, {kind}, {mapping}", 1.2 if mapping == "touched" else None, {}, {})
-            for turn in range(-1, rounds):
-                ours, theirs = touched if mapping == "touched" else (npygrow.open(path), np.load(path, mmap_mode="r"))
-                pair = [("npygrow", ours), ("np.memmap", theirs)]
-                results = []
-                for name, array in pair if turn % 2 else pair[::-1]:
-                    spent, got = timed(lambda: array[rows])
-                    results.append(got)
-                    if turn >= 0:
-                        work.times.setdefault(name, []).append(spent)
-                assert turn >= 0 or results[0].tobytes() == results[1].tobytes()
-                del results, got
-            yield work
-
-
-def measured(folder, rounds, quick=False):
-    """All of it, as `Work`, as it comes."""
-    path, size = folder / "gather.npy", QUICK_SIZE if quick else SIZE
-    make(path, 4096, size)
-    yield cold(path, rounds)
-    yield cold(path, rounds, 32)
-    yield from warm(path, 4096, 4096, rounds)
-    path.unlink()
-    for row_size in SHAPES:
-        make(path, row_size, size // 4)
-        for number in COUNTS:
-            if number * row_size <= MOST and not (quick and number > 4096):
-                yield from warm(path, row_size, number, max(7, rounds // 3))
-        path.unlink()
+def against_memmap(path, rows, rounds, touched):
+    """The same request to both, in an order that changes; on two new mappings each time where there is no touched one."""
+    ratios = []
+    for turn in range(-1, rounds):
+        ours, theirs = touched or (npygrow.open(path), np.load(path, mmap_mode="r"))
+        spent, got = {}, {}
+        for name, array in [("ours", ours), ("theirs", theirs)][:: 1 if turn % 2 else -1]:
+            began = perf_counter_ns()
+            got[name] = array[rows]
+            spent[name] = perf_counter_ns() - began
+        if turn < 0:
+            assert np.array_equal(got["ours"], got["theirs"])
+        else:
+            ratios.append(spent["ours"] / spent["theirs"])
+    return median_and_interval(ratios)

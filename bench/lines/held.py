@@ -13,7 +13,6 @@ not acknowledged by `append` but by `commit`, for which a loop like this one doe
 
 import os
 import select
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,11 @@ ROUNDS = 7
 EVERY = 0.001
 LEAD, FROZEN, TAIL = 0.3, 1.0, 0.3
 OTHERS = 512 << 20
+
+STALLS = {
+    "frozen": f"an ext4, frozen for {FROZEN:g} s",
+    "sync": f"{OTHERS >> 20} MiB synced beside it",
+}
 
 
 # --- In the child --------------------------------------------------------------------------------------------------
@@ -140,9 +144,9 @@ def loop_mounted(folder):
 
 
 def measured(folder, rounds=ROUNDS):
-    """stall -> name -> nanoseconds, a round each; for a stall that cannot be made here, the reason instead."""
+    """A key of `STALLS` -> name -> nanoseconds, a round each; for a stall that cannot be made here, the reason instead."""
     found = {}
-    for kind in ["frozen", "sync"]:
+    for kind in STALLS:
         try:
             if kind == "frozen":
                 with loop_mounted(folder) as point:
@@ -162,23 +166,12 @@ def every_round(times, folder, kind, rounds):
             times[name].append(longest(name, folder, kind))
 
 
-def table(found):
-    from report import duration, markdown
-
-    rows = [("the disk", *CONTENDERS)]
-    for kind, times in found.items():
-        if isinstance(times, str):
-            rows.append((kind, times, *[""] * (len(CONTENDERS) - 1)))
-            continue
-        cells = (f"{duration(statistics.median(one))} ({duration(min(one))} to {duration(max(one))})" for one in times.values())
-        rows.append((kind, *cells))
-    return f"### The longest append while the disk stalls: median (least to most) of the rounds\n\n{markdown(rows)}\n"
-
-
 if __name__ == "__main__":
     if len(sys.argv) == 4:
         child(*sys.argv[1:])
     else:
         sys.path[0] = os.fspath(HERE.parent.parent)
+        import report
+
         with tempfile.TemporaryDirectory(prefix="npygrow-held-", dir=sys.argv[1] if sys.argv[1:] else ".") as folder:
-            print(table(measured(Path(folder).resolve())))
+            print(report.held_table(measured(Path(folder).resolve())))

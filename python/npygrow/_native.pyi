@@ -231,6 +231,7 @@ def _reopen(
     path: _Path,
     file: int | None,
     made: int | None,
+    what: str | None,
     part: tuple[int, int | None],
     rows: int,
     mode: Literal["r", "r+", "c"],

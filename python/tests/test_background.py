@@ -1,6 +1,5 @@
 """`background=True`: rows go into a queue, and a thread writes them. What is visible is always a beginning of them."""
 
-import re
 import shutil
 import signal
 import subprocess
@@ -498,15 +497,3 @@ def test_random_operations(options, steps):
             model.file.close()
         model.told = len(model.rows)
         model.check()
-
-
-def test_the_guide(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    guide = Path(__file__).parents[2] / "docs/guides/logging.md"
-    text = guide.read_text(encoding="utf-8")
-    blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    assert len(blocks) >= 6
-    names = {"__name__": "guide"}
-    for block in blocks:
-        lines_before = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * lines_before + block[1], guide, "exec"), names)

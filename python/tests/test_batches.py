@@ -191,6 +191,18 @@ def test_a_scan_takes_the_memory_of_two_batches(path, shuffle):
         path.unlink()
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_rows_of_no_bytes_take_no_memory(path, shuffle):
+    """A header of 128 bytes may count any number of them."""
+    ng.save(path, np.empty((3, 0)))
+    count = 1 << 40
+    path.write_bytes(path.read_bytes().replace(b"(                  3, 0)", b"(%19d, 0)" % count))
+    array = ng.open(path)
+    assert array.shape == (count, 0)
+    (batch,) = array.batches(count, shuffle=shuffle)
+    assert batch.shape == (count, 0)
+
+
 def test_batches_do_not_pickle(path):
     np.save(path, CUBE)
     with pytest.raises(TypeError):

@@ -217,6 +217,32 @@ def test_locks(path):
         ng.concat(parts, path, on_exists="append")
 
 
+@pytest.mark.parametrize("width", [1, 70_000], ids=["narrow", "wide"])
+def test_more_inputs_than_a_process_may_open(path, width):
+    """Along either axis, from files and from one that holds them all. Wide pieces are copied by themselves."""
+    count, rows = 160, 2 if width == 1 else 1
+    folder = path.parent
+    arrays = [np.full((rows, width), i, "<f4") for i in range(count)]
+    many = folder / "many.npy"
+    with open(many, "wb") as file:
+        for array in arrays:
+            np.save(file, array)
+    out = run(
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150))
+        for axis in (0, 1):
+            for inputs in (args[2:], args[1:2]):
+                print(*ng.concat(inputs, args[0], axis=axis, on_exists="replace").shape)
+        """,
+        path,
+        many,
+        *save(folder, *arrays),
+    )
+    assert out.split("\n")[:4] == [f"{rows * count} {width}"] * 2 + [f"{rows} {width * count}"] * 2
+    same(np.load(path), np.concatenate(arrays, 1))
+
+
 def test_memory_stays_at_a_block(path):
     array = np.ones((4, 4 << 20), "u1")
     parts = save(path.parent, array, array)

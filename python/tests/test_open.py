@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import re
 
 import numpy as np
 import npygrow as ng
@@ -79,6 +80,7 @@ def test_as_an_array(cube):
     if NUMPY2:
         assert np.shares_memory(np.asarray(cube, copy=False), cube[:])
         assert not np.shares_memory(np.asarray(cube, copy=True), cube[:])
+        assert np.array(cube).strides == cube[:].strides
         with pytest.raises(ValueError):
             np.asarray(cube, dtype="f8", copy=False)
 
@@ -259,6 +261,19 @@ def test_a_pickle_shows_the_rows_of_its_time(path):
         pickle.loads(sent)
     path.unlink()
     with pytest.raises(FileNotFoundError):
+        pickle.loads(sent)
+
+
+@pytest.mark.parametrize("other", [CUBE.astype("<f8"), CUBE[..., :2], np.asfortranarray(CUBE)])
+def test_a_pickle_of_an_array_that_another_was_saved_over(path, other):
+    """`numpy.save` keeps the file, so that nothing but its header tells."""
+    np.save(path, CUBE)
+    sent = pickle.dumps(ng.open(path))
+    np.save(path, other)
+    found = {"<f8": "(4, 5) and dtype <f8 in C", "<f4": "(4, 2) and dtype <f4 in C"}[other.dtype.str]
+    found = "(6, 4) and dtype <f4 in F" if other.flags.fnc else found
+    expected = f"expected rows of shape (4, 5) and dtype <f4 in C order, found rows of shape {found} order"
+    with refused(ng.MismatchError, path, re.escape(f"{expected}: the file was overwritten: open it again")):
         pickle.loads(sent)
 
 

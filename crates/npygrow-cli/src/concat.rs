@@ -4,11 +4,12 @@ mod glob;
 
 use crate::append::{durability, seconds};
 use crate::bar::Bar;
+use crate::folder;
 use crate::input::{Common, advised, complain_of, object, write_json};
 use crate::text::{GOOD, ODD, STRONG, count, grouped, paint, plain, size};
 use crate::{DONE, FAILED};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use npygrow::{ConcatOptions, Durability, Error, Joined, OnExists, Result, concat_with};
+use npygrow::{ConcatOptions, Durability, Error, ErrorKind, Joined, OnExists, Result, concat_with};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,9 @@ Every file is looked at before a byte is written, and all that do not fit are
 named. OUT is there whole or not at all. Blocks are shared where the file system
 can (XFS, btrfs) and they lie alike, else the kernel copies them.
 
+Folders of the same columns, or of items, are joined to a new folder: what was written
+before a failure stays there, as whole rows.
+
 With --consume each file is deleted once its rows are on the disk in OUT. After a
 crash the same command finishes; until then nobody can append to OUT.
 
@@ -39,11 +43,11 @@ Exit status: 0 done; 2 failure.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Concat {
-    /// The file to make
+    /// The file to make, or the folder
     #[arg(value_name = "OUT")]
     output: PathBuf,
 
-    /// .npy files, or patterns of their names
+    /// .npy files, or patterns of their names, or folders
     #[arg(required = true, value_name = "IN")]
     inputs: Vec<PathBuf>,
 
@@ -79,6 +83,9 @@ pub(crate) struct Concat {
 impl Concat {
     /// `is_watched`: `err` is a terminal, where somebody may wonder how long it takes.
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, is_watched: bool) -> io::Result<i32> {
+        if self.inputs.iter().any(|input| input.is_dir()) {
+            return self.folders(out, err);
+        }
         let done = self.join(is_watched.then_some(&mut *err)).map_err(|error| self.advised(error));
         match &done {
             _ if self.common.json => {
@@ -114,6 +121,45 @@ impl Concat {
             bar.at(done, all);
             Ok(())
         })
+    }
+
+    fn folders(&self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
+        let asked = [
+            (self.append, "--append"),
+            (self.replace, "--replace"),
+            (self.consume, "--consume"),
+            (self.axis.is_some(), "--axis"),
+            (self.lock_timeout.is_some(), "--lock-timeout"),
+        ];
+        let joined = match asked.iter().find(|(is_asked, _)| *is_asked) {
+            Some((_, option)) => {
+                let text = format!("{option} is for files: folders are joined to a new one");
+                Err(Error::new(ErrorKind::Unsupported, text))
+            }
+            None => folder::join(&self.inputs, &self.output, self.durability, self.common.max_header_size),
+        };
+        // Of an input that fails, the folder; what is wrong in it says the error.
+        let about = |error: &Error| {
+            let inside = |input: &&PathBuf| error.path().is_some_and(|path| Path::new(path).starts_with(input));
+            self.inputs.iter().find(inside).unwrap_or(&self.output).clone()
+        };
+        let joined = joined.map_err(|error| (about(&error), error));
+        let joined = joined.map_err(|(path, error)| folder::advised(&path, error).at(path.display()));
+        match &joined {
+            _ if self.common.json => {
+                let path = joined.as_ref().map_or_else(|error| self.failed(error), |_| &*self.output);
+                let facts = |rows: &u64| json!({ "rows": rows, "inputs": self.inputs.len() });
+                write_json(out, vec![object(path, &joined, facts)])?;
+            }
+            Ok(rows) => {
+                let folders = count(self.inputs.len() as u64, "folder");
+                let rows = count(*rows, folder::noun(&self.output));
+                let text = paint(GOOD, format!("{rows} of {folders} joined"));
+                writeln!(out, "{}: {text}", paint(STRONG, plain(self.output.display())))?;
+            }
+            Err(error) => complain_of(err, self.failed(error), error)?,
+        }
+        Ok(if joined.is_ok() { DONE } else { FAILED })
     }
 
     /// The file that an error is about.

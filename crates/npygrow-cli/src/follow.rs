@@ -2,8 +2,7 @@
 
 use crate::append::seconds;
 use crate::index::Steps;
-use crate::print::{Printer, Printing, Stop};
-use npygrow::Reader;
+use crate::print::{Printing, Rows, Stop};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -34,18 +33,18 @@ pub(crate) struct Follow {
 impl Follow {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, width: Option<usize>) -> io::Result<i32> {
         let timeout = self.timeout;
-        self.printing.run(out, err, width, |reader, printer| follow(reader, printer, timeout))
+        self.printing.run(out, err, width, |source| follow(source, timeout))
     }
 }
 
 /// Prints what comes, until nothing does for `timeout`.
-pub(crate) fn follow(reader: &mut Reader, printer: &mut Printer<'_>, timeout: Option<Duration>) -> Result<(), Stop> {
+pub(crate) fn follow(source: &mut dyn Rows, timeout: Option<Duration>) -> Result<(), Stop> {
     loop {
-        printer.flush()?;
-        let new = reader.wait(timeout)?;
+        source.flush()?;
+        let new = source.wait(timeout)?;
         if new.is_empty() {
             return Ok(());
         }
-        printer.print(reader, Steps::range(new.start, new.end))?;
+        source.print(Steps::range(new.start, new.end))?;
     }
 }

@@ -32,7 +32,6 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, width: Option<usize>) -> io::Result<i32> {
         let rows = self.rows;
-        self.printing
-            .run(out, err, width, |reader, printer| printer.print(reader, Steps::range(0, rows.min(reader.len()))))
+        self.printing.run(out, err, width, |source| source.print(Steps::range(0, rows.min(source.len()))))
     }
 }

@@ -1,11 +1,14 @@
 //! `npy info`: what files are, whether they are well, and what to call if not.
 
+use crate::folder;
 use crate::input::{Common, Input, advised, complain_of, object, write_json};
 use crate::text::{BAD, CALL, GOOD, LABEL, ODD, STRONG};
 use crate::text::{count, grouped, pad, paint, plain, shortened, size, widest, word};
 use crate::{DONE, FAILED, FOUND};
 use anstyle::Style;
-use npygrow::{Error, ErrorKind, Health, Order, Part, Report, Result, Sequence, Torn, inspect};
+use npygrow::{
+    Error, ErrorKind, FolderReport, Health, Order, Part, Report, Result, Sequence, Torn, inspect, inspect_folder,
+};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,12 +16,17 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   npy info pose.npy
+  npy info run                           a folder, a column a line
   npy info *.npy                         several files as a table
   npy info --check *.npy || echo broken  for scripts
   npy info --json pose.npy | jq .shape
 
 A tail is what follows the last row that the header counts. While a program
 appends there can be one for a moment: nothing is wrong then.
+
+A folder holds columns, NAME.npy or a folder NAME of items, or it holds items itself:
+values.npy, all of them joined, and offsets.npy, where each begins and the last ends.
+It is uneven where its files hold more than the rows that all of them have.
 
 A sequence is a file of several arrays; the first 20 of them are listed, with
 --json the first 1,000.
@@ -40,19 +48,28 @@ pub(crate) struct Info {
 impl Info {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
         let Input { files, common: Common { json, max_header_size } } = self.input;
-        let look =
-            |path: &PathBuf| inspect(path, max_header_size).map_err(|error| advised(path, error, max_header_size));
+        let look = |path: &PathBuf| {
+            let found = match path.is_dir() {
+                true => inspect_folder(path, max_header_size).map(Found::Folder),
+                false => inspect(path, max_header_size).map(|report| Found::File(Box::new(report))),
+            };
+            found.map_err(|error| advised(path, error, max_header_size))
+        };
         let found: Vec<_> = files.iter().map(look).collect();
         match (&files[..], &found[..]) {
             _ if json => {
-                let facts = |path: &Path, report: &Report| {
-                    let arrays = Arrays::of(path, report, 1_000, max_header_size);
-                    arrays.into_iter().fold(facts(path, report), |facts, arrays| arrays.add_to(facts))
+                let facts = |path: &Path, found: &Found| match found {
+                    Found::File(report) => {
+                        let arrays = Arrays::of(path, report, 1_000, max_header_size);
+                        arrays.into_iter().fold(facts(path, report), |facts, arrays| arrays.add_to(facts))
+                    }
+                    Found::Folder(report) => folder::facts(path, report),
                 };
                 let objects = files.iter().zip(&found).map(|(path, found)| object(path, found, |of| facts(path, of)));
                 write_json(out, objects.collect())?;
             }
-            ([path], [Ok(report)]) => {
+            ([path], [Ok(Found::Folder(report))]) => write!(out, "{}", folder::page(path, report))?,
+            ([path], [Ok(Found::File(report))]) => {
                 let arrays = Arrays::of(path, report, 20, max_header_size);
                 write!(out, "{}", page(path, report, arrays.as_ref()))?;
             }
@@ -70,8 +87,17 @@ impl Info {
     }
 }
 
-fn is_broken(report: &Report) -> bool {
-    report.health != Health::Clean
+/// What there is at a path.
+enum Found {
+    File(Box<Report>),
+    Folder(FolderReport),
+}
+
+fn is_broken(found: &Found) -> bool {
+    match found {
+        Found::File(report) => report.health != Health::Clean,
+        Found::Folder(report) => folder::is_uneven(report),
+    }
 }
 
 /// What is in a file of several arrays.
@@ -272,20 +298,21 @@ pub(crate) fn advice(path: &Path, report: &Report) -> Vec<(String, String)> {
 }
 
 /// Several files: a line each.
-fn table(files: &[PathBuf], found: &[Result<Report>]) -> String {
+fn table(files: &[PathBuf], found: &[Result<Found>]) -> String {
     let head = ["file", "shape", "dtype", "order", "size"].map(String::from);
     let mut rows = vec![(head, paint(LABEL, "health"))];
     for (path, found) in files.iter().zip(found) {
-        let path = plain(path.display());
+        let (name, path) = (plain(path.display()), path.as_path());
         rows.push(match found {
-            Ok(report) => {
+            Ok(Found::Folder(report)) => (folder::cells(path, report), folder::state(report)),
+            Ok(Found::File(report)) => {
                 let (word, words, style) = health(report);
                 let dtype = shortened(&report.dtype.to_string(), 24);
-                let cells = [path, shape(&report.shape), dtype, report.order.to_string(), size(report.file_size)];
+                let cells = [name, shape(&report.shape), dtype, report.order.to_string(), size(report.file_size)];
                 (cells, format!("{}{words}", paint(style, word)))
             }
             Err(error) => {
-                let cells = [path, "-".into(), "-".into(), "-".into(), "-".into()];
+                let cells = [name, "-".into(), "-".into(), "-".into(), "-".into()];
                 (cells, format!("{}: {}", paint(BAD, "error"), plain(error.detail())))
             }
         });
@@ -300,7 +327,7 @@ fn table(files: &[PathBuf], found: &[Result<Report>]) -> String {
         }
         text.push_str(&format!("{health}\n"));
     }
-    let broken = found.iter().flatten().filter(|&report| is_broken(report)).count();
+    let broken = found.iter().flatten().filter(|&found| is_broken(found)).count();
     if broken > 0 {
         let call = paint(CALL, "npy info FILE");
         text.push_str(&format!("\n{broken} of {} to mend: {call} says how\n", count(found.len() as u64, "file")));

@@ -1,5 +1,6 @@
 //! What the verbs have in common: arguments, and how they say what came of a file.
 
+use crate::folder;
 use crate::info::{advice, health};
 use crate::text::{STRONG, complain, paint, plain, word};
 use crate::{DONE, FAILED};
@@ -83,6 +84,9 @@ pub(crate) fn complain_of(err: &mut dyn Write, path: &Path, error: &Error) -> io
 
 /// The same error, naming what to call as this command has it: the library names its own functions.
 pub(crate) fn advised(path: &Path, error: Error, max_header_size: u64) -> Error {
+    if path.is_dir() {
+        return folder::advised(path, error);
+    }
     let kind = error.kind();
     if !matches!(kind, ErrorKind::NotAppendable | ErrorKind::NeedsRecovery) {
         return error;

@@ -8,8 +8,10 @@
 
 mod append;
 mod bar;
+mod cells;
 mod concat;
 mod ensure_appendable;
+mod folder;
 mod follow;
 mod head;
 mod import;

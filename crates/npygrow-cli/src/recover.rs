@@ -1,5 +1,6 @@
 //! `npy recover`: makes headers count what their files hold.
 
+use crate::folder;
 use crate::input::Input;
 use crate::text::{BAD, GOOD, ODD, count, grouped, paint};
 use npygrow::{RecoverOptions, Recovery, Tail, recover};
@@ -12,10 +13,12 @@ Examples:
   npy info pose.npy                   look first: this changes nothing
   npy recover pose.npy                keep every whole row
   npy recover --tail drop pose.npy    keep the rows that the header counts
+  npy recover run                     a folder: the rows that all columns have
 
 Makes the header count what the file holds. Rows of the tail, after the last one
 counted, were written by an append that never returned: look at them before you
-trust them. A file that is well is left alone.
+trust them. A file that is well is left alone. In a folder every file is mended, then
+all are cut to the rows that every column has.
 
 Exit status: 0 done, also when there was nothing to do; 2 failure.";
 
@@ -40,14 +43,31 @@ impl Recover {
         let tail = if self.tail == "drop" { Tail::Drop } else { Tail::Keep };
         let zerofill_incomplete = self.zerofill_incomplete;
         let mend = |path: &Path, max_header_size, _: &mut dyn Write| {
-            recover(path, RecoverOptions { zerofill_incomplete, tail, max_header_size })
+            let options = RecoverOptions { zerofill_incomplete, tail, max_header_size };
+            match path.is_dir() {
+                true => folder::recover(path, options).map(Mended::Folder),
+                false => recover(path, options).map(Mended::File),
+            }
         };
-        self.input.each(out, err, mend, words, counts)
+        let words = |done: &Mended| match done {
+            Mended::File(done) => words(done),
+            Mended::Folder(done) => done.words(),
+        };
+        let facts = |done: &Mended| match done {
+            Mended::File(done) => counts(done),
+            Mended::Folder(done) => done.facts(),
+        };
+        self.input.each(out, err, mend, words, facts)
     }
 }
 
+enum Mended {
+    File(Recovery),
+    Folder(folder::Mended),
+}
+
 /// Keys as in the library and in Python.
-fn counts(done: &Recovery) -> Value {
+pub(crate) fn counts(done: &Recovery) -> Value {
     json!({
         "rows_before": done.rows_before,
         "rows": done.rows,
@@ -60,15 +80,17 @@ fn counts(done: &Recovery) -> Value {
     })
 }
 
+/// Whether there was nothing to mend.
+pub(crate) fn is_untouched(done: &Recovery) -> bool {
+    done.rows == done.rows_before && done.cut == 0 && done.filled == 0
+}
+
 /// What was kept, what is doubtful and what is gone: whatever is not said did not happen.
-fn words(done: &Recovery) -> String {
-    let Recovery { rows_before, rows, from_tail, zero_rows, zero_run, lost, cut, filled, .. } = *done;
+pub(crate) fn words(done: &Recovery) -> String {
+    let Recovery { rows, from_tail, zero_rows, zero_run, lost, cut, filled, .. } = *done;
     let kept = count(rows, "row");
-    let mut parts = vec![if rows == rows_before && cut == 0 && filled == 0 {
-        format!("{kept}, nothing to mend")
-    } else {
-        paint(GOOD, format!("{kept} kept"))
-    }];
+    let mut parts =
+        vec![if is_untouched(done) { format!("{kept}, nothing to mend") } else { paint(GOOD, format!("{kept} kept")) }];
     let mut say = |when: bool, style, text: String| parts.extend(when.then(|| paint(style, text)));
     say(lost > 0, BAD, format!("{} lost", count(lost, "row")));
     say(from_tail > 0, ODD, format!("{} of them from the tail, unverified", grouped(from_tail)));

@@ -34,9 +34,9 @@ pub(crate) struct Slice {
 impl Slice {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, width: Option<usize>) -> io::Result<i32> {
         let index = self.slice;
-        self.printing.run(out, err, width, |reader, printer| {
-            let rows = printer.index(reader, &index)?;
-            printer.print(reader, rows)
+        self.printing.run(out, err, width, |source| {
+            let rows = source.index(&index)?;
+            source.print(rows)
         })
     }
 }

@@ -32,10 +32,10 @@ pub(crate) struct Tail {
 impl Tail {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, width: Option<usize>) -> io::Result<i32> {
         let (rows, is_followed) = (self.rows, self.follow);
-        self.printing.run(out, err, width, |reader, printer| {
-            let end = reader.len();
-            printer.print(reader, Steps::range(end.saturating_sub(rows), end))?;
-            if is_followed { follow(reader, printer, None) } else { Ok(()) }
+        self.printing.run(out, err, width, |source| {
+            let end = source.len();
+            source.print(Steps::range(end.saturating_sub(rows), end))?;
+            if is_followed { follow(source, None) } else { Ok(()) }
         })
     }
 }

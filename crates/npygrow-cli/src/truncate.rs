@@ -1,5 +1,6 @@
 //! `npy truncate`: cuts rows off the end.
 
+use crate::folder;
 use crate::input::{Common, Input};
 use crate::text::{GOOD, ODD, count, grouped, paint};
 use npygrow::{Appender, Result, inspect};
@@ -11,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   npy truncate pose.npy 1000    keep the first 1000 rows
   npy truncate pose.npy 0       keep dtype and row shape alone
+  npy truncate run 1000         a folder: the same rows of all columns
 
 What is left is on the disk when it returns. A program that has the rows that go
 mapped may crash when it reads them.
@@ -21,7 +23,7 @@ Exit status: 0 done, also when there was nothing to cut; 2 failure.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Truncate {
-    /// The file
+    /// The file or the folder
     file: PathBuf,
 
     /// How many rows to keep
@@ -32,6 +34,7 @@ pub(crate) struct Truncate {
 }
 
 struct Cut {
+    noun: &'static str,
     rows: u64,
     rows_cut: u64,
     tail: u64,
@@ -46,6 +49,10 @@ impl Truncate {
 }
 
 fn truncate(path: &Path, rows: u64, max_header_size: u64) -> Result<Cut> {
+    if path.is_dir() {
+        let (before, tail) = folder::truncate(path, rows, max_header_size)?;
+        return Ok(Cut { noun: folder::noun(path), rows, rows_cut: before - rows, tail });
+    }
     // An appender would make the file that is not there.
     inspect(path, max_header_size)?;
     let mut appender = Appender::options().max_header_size(max_header_size).open(path)?;
@@ -53,14 +60,14 @@ fn truncate(path: &Path, rows: u64, max_header_size: u64) -> Result<Cut> {
     appender.truncate(rows)?;
     let tail = appender.dropped().bytes;
     appender.close()?;
-    Ok(Cut { rows, rows_cut: before - rows, tail })
+    Ok(Cut { noun: "row", rows, rows_cut: before - rows, tail })
 }
 
 fn words(cut: &Cut) -> String {
     let mut text = if cut.rows_cut == 0 {
-        format!("{}, nothing to cut", count(cut.rows, "row"))
+        format!("{}, nothing to cut", count(cut.rows, cut.noun))
     } else {
-        paint(GOOD, format!("{} cut, {} left", count(cut.rows_cut, "row"), grouped(cut.rows)))
+        paint(GOOD, format!("{} cut, {} left", count(cut.rows_cut, cut.noun), grouped(cut.rows)))
     };
     text += &dropped(cut.tail);
     text

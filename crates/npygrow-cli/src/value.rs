@@ -186,22 +186,33 @@ impl Value {
 }
 
 fn record(fields: &[(String, usize, Value)], bytes: &[u8], line: &mut Line) {
+    let write = |(_, offset, value): &(_, usize, Value), line: &mut Line| {
+        value.write(&bytes[*offset..offset + value.size], line);
+    };
+    named(fields, |(name, ..)| name, line, write);
+}
+
+/// Things with names, as one record.
+pub(crate) fn named<T>(all: &[T], name: fn(&T) -> &str, line: &mut Line, mut each: impl FnMut(&T, &mut Line)) {
     let [open, between, close] = match line.form {
         Form::Human => ["(", ", ", ")"],
         Form::Json => ["{", ",", "}"],
         Form::Csv => ["", ",", ""],
     };
     line.put(open);
-    for (i, (name, offset, value)) in fields.iter().enumerate() {
+    for (i, one) in all.iter().enumerate() {
+        if line.is_full() {
+            break;
+        }
         if i > 0 {
             line.put(between);
         }
         match line.form {
-            Form::Human => line.put_fmt(format_args!("{}=", crate::text::plain(name))),
-            Form::Json => line.put_fmt(format_args!("{}:", json_string(name))),
+            Form::Human => line.put_fmt(format_args!("{}=", crate::text::plain(name(one)))),
+            Form::Json => line.put_fmt(format_args!("{}:", json_string(name(one)))),
             Form::Csv => {}
         }
-        value.write(&bytes[*offset..offset + value.size], line);
+        each(one, line);
     }
     line.put(close);
 }

@@ -1,6 +1,6 @@
 //! `npygrow.open` and `npygrow.Array`.
 
-use npygrow::{Access, Bookmark, Health, View};
+use npygrow::{Access, Bookmark, Health, Order, View};
 use numpy::PyArrayDescr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -66,24 +66,25 @@ pub(crate) const MODES: [(&str, Access); 3] = [("r", Access::Read), ("r+", Acces
 /// What a pickle of an `Array` calls: the same rows of the same file, or an error.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "a bookmark's fields")]
-#[pyo3(signature = (path, file, made, part, rows, mode, max_header_size))]
+#[pyo3(signature = (path, file, made, what, part, rows, mode, max_header_size))]
 pub(crate) fn _reopen(
     py: Python<'_>,
     path: FsPath,
     file: Option<u64>,
     made: Option<u64>,
+    what: Option<String>,
     part: (u64, Option<u64>),
     rows: u64,
     mode: &str,
     max_header_size: u64,
 ) -> PyResult<Array> {
     let access = word("mode", mode, &MODES)?;
-    let bookmark = Bookmark { path: path.0, file, made, part, rows, access, max_header_size };
+    let bookmark = Bookmark { path: path.0, file, made, what, part, rows, access, max_header_size };
     Array::of(py, py.detach(|| bookmark.open()).map_err(raise)?)
 }
 
 /// The arguments of `_reopen`.
-type Reopened = (PathBuf, Option<u64>, Option<u64>, (u64, Option<u64>), u64, &'static str, u64);
+type Reopened = (PathBuf, Option<u64>, Option<u64>, Option<String>, (u64, Option<u64>), u64, &'static str, u64);
 
 /// The rows of a mapped .npy file, made by `open`.
 ///
@@ -353,15 +354,15 @@ impl Array {
         gather::take(&view, &array, indices, out)
     }
 
-    /// One batch of samples, as torch's `DataLoader` asks for it: an ndarray with a row for each index, growth axis first.
+    /// One batch of samples, as torch's `DataLoader` asks for it: `array[indices]`.
     ///
     /// `collate_fn=torch.as_tensor` makes it a tensor without a copy; the default collation stacks its rows once more.
     fn __getitems__<'py>(&self, indices: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let (array, view) = self.both(indices.py())?;
-        let rows = gather::take(&view, &array, indices, None)?;
-        match gather::growth_axis(&view) {
-            0 => Ok(rows),
-            last => rows.py().import("numpy")?.call_method1("moveaxis", (rows, last, 0)),
+        // As many samples as `len` says, also in Fortran order.
+        match view.order() {
+            Order::C => gather::take(&view, &array, indices, None),
+            Order::F => array.get_item(indices),
         }
     }
 
@@ -386,7 +387,8 @@ impl Array {
         let dtype = dtype.map(|dtype| PyArrayDescr::new(py, dtype)).transpose()?;
         let same = dtype.as_ref().map_or(Ok(true), |dtype| array.getattr(intern!(py, "dtype"))?.eq(dtype))?;
         match (same, copy) {
-            (true, Some(true)) => array.call_method0(intern!(py, "copy")),
+            // As it lies, not as `ndarray.copy` would have it: NumPy's own copies of arrays keep their order.
+            (true, Some(true)) => array.call_method1(intern!(py, "copy"), ("K",)),
             (true, _) => Ok(array),
             (false, Some(false)) => Err(PyValueError::new_err(format!(
                 "{}: another dtype takes a copy, and copy=False was asked",
@@ -413,9 +415,10 @@ impl Array {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Reopened)> {
         let view = self.view(py)?;
-        let Bookmark { path, file, made, part, rows, access, max_header_size } = view.bookmark().map_err(raise)?;
+        let Bookmark { path, file, made, what, part, rows, access, max_header_size } =
+            view.bookmark().map_err(raise)?;
         let reopen = py.import("npygrow._native")?.getattr("_reopen")?;
-        Ok((reopen, (path, file, made, part, rows, mode_name(access), max_header_size)))
+        Ok((reopen, (path, file, made, what, part, rows, mode_name(access), max_header_size)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Many rows of an `Array` at once: which indexes mean that, and the arrays that they give. All others are NumPy's.
 
-use npygrow::{Order, View};
+use npygrow::{Access, Order, View};
 use numpy::{PyArrayDescrMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -54,6 +54,11 @@ impl Index {
 }
 
 fn rows_of(numbers: &[i64], count: u64) -> Option<Vec<u64>> {
+    // Most often none counts from the end: a negative number is past every count too.
+    let limit = i64::try_from(count).unwrap_or(i64::MAX);
+    if numbers.iter().all(|&number| number >= 0 && number < limit) {
+        return Some(numbers.iter().map(|&number| number as u64).collect());
+    }
     let mut rows = Vec::with_capacity(numbers.len());
     for &number in numbers {
         rows.push(row(number, count)?);
@@ -126,7 +131,8 @@ pub(crate) fn take<'py>(
     }
     let axis = growth_axis(view);
     // To NumPy's `take` bools are numbers too.
-    let index = if view.row_size() == 0 { None } else { Index::of(indices, view.len(), false)? };
+    let is_numpys = view.row_size() == 0 || overlaps(view, array, out)?;
+    let index = if is_numpys { None } else { Index::of(indices, view.len(), false)? };
     let Some(index) = index.filter(|index| !index.rows.is_empty()) else {
         let arguments = PyDict::new(py);
         arguments.set_item("axis", axis)?;
@@ -150,6 +156,17 @@ pub(crate) fn take<'py>(
     }
     into(view, &index, out)?;
     Ok(out.clone())
+}
+
+/// Whether rows would be written where others are still to be read.
+fn overlaps(view: &View, array: &Bound<'_, PyAny>, out: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    match out {
+        Some(out) if view.access() != Access::Read => {
+            let numpy = array.py().import(intern!(array.py(), "numpy"))?;
+            numpy.call_method1(intern!(array.py(), "may_share_memory"), (array, out))?.extract()
+        }
+        _ => Ok(false),
+    }
 }
 
 /// The axis that the rows lie along.

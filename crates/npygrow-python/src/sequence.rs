@@ -83,7 +83,7 @@ pub(crate) fn _reopen_sequence(
     on_torn: &str,
 ) -> PyResult<Sequence> {
     let (access, on_torn) = (word("mode", mode, &MODES)?, word("on_torn", on_torn, &ON_TORN)?);
-    let bookmark = Bookmark { path: path.0, file, made, part, rows, access, max_header_size };
+    let bookmark = Bookmark { path: path.0, file, made, what: None, part, rows, access, max_header_size };
     Ok(Sequence::of(py.detach(|| Arrays::at(&bookmark)).map_err(raise)?, on_torn))
 }
 
@@ -215,7 +215,7 @@ impl Sequence {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Reopened)> {
         let bookmark = self.with(py, |arrays| py.detach(|| arrays.bookmark()).map_err(raise))?;
-        let Bookmark { path, file, made, part, rows, access, max_header_size } = bookmark;
+        let Bookmark { path, file, made, part, rows, access, max_header_size, .. } = bookmark;
         let on_torn = ON_TORN.iter().find(|(_, of)| *of == self.on_torn).map_or("", |(name, _)| name);
         let reopen = py.import("npygrow._native")?.getattr("_reopen_sequence")?;
         Ok((reopen, (path, file, made, part, rows, mode_name(access), max_header_size, on_torn)))

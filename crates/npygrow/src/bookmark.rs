@@ -1,6 +1,9 @@
 //! A view in a few words, to be opened again by another process.
 
 use crate::error::{Error, Result, error};
+use crate::format::Tuple;
+use crate::open::Spec;
+use crate::rows::Rows;
 use crate::storage::{Storage, Window};
 use crate::view::{Access, View, open_file};
 use std::path::{Path, PathBuf};
@@ -26,6 +29,8 @@ pub struct Bookmark {
     pub file: Option<u64>,
     /// When it was made, in nanoseconds since 1970, where the file system knows: numbers are given again.
     pub made: Option<u64>,
+    /// Its dtype, row shape and order, which an array that was saved over it need not have; `None` for a sequence.
+    pub what: Option<String>,
     /// Where the array begins in the file, and, where it is one of several, where it ends; where all arrays of a sequence do.
     pub part: (u64, Option<u64>),
     /// How many rows, or arrays, there are.
@@ -44,8 +49,9 @@ impl View {
     /// `Mismatch` with [`Access::Copy`], whose changes nobody else can see; `Io` when the path cannot be made absolute.
     pub fn bookmark(&self) -> Result<Bookmark> {
         let rows = self.rows();
-        Bookmark::of(self.window(), self.path(), self.len(), self.access(), rows.max_header_size)
-            .map_err(|error| rows.named(error))
+        let bookmark = Bookmark::of(self.window(), self.path(), self.len(), self.access(), rows.max_header_size);
+        let bookmark = bookmark.map_err(|error| rows.named(error))?;
+        Ok(Bookmark { what: Some(what(rows)), ..bookmark })
     }
 }
 
@@ -56,16 +62,27 @@ impl Bookmark {
         }
         let path = std::path::absolute(path).map_err(|why| Error::io("cannot tell where it is", &why))?;
         let (file, made) = identity(window)?;
-        Ok(Bookmark { path, file, made, part: (window.start, window.end), rows, access, max_header_size })
+        Ok(Bookmark { path, file, made, what: None, part: (window.start, window.end), rows, access, max_header_size })
     }
 
     /// The same rows of the same file.
     ///
     /// # Errors
     ///
-    /// `Mismatch` when another file has the path by now, or fewer rows are left; as [`View::open`].
+    /// `Mismatch` when another file has the path by now, another kind of array was saved over it, or fewer rows are left; as
+    /// [`View::open`].
     pub fn open(&self) -> Result<View> {
-        let open = || View::over(self.window()?, &self.path, self.access, self.max_header_size)?.first(self.rows);
+        let open = || {
+            let view = View::over(self.window()?, &self.path, self.access, self.max_header_size)?;
+            let found = what(view.rows());
+            if let Some(expected) = self.what.as_ref().filter(|expected| **expected != found) {
+                return Err(error!(
+                    Mismatch,
+                    "expected {expected}, found {found}: the file was overwritten: open it again"
+                ));
+            }
+            view.first(self.rows)
+        };
         open().map_err(|error: Error| error.at(self.path.display()))
     }
 
@@ -78,6 +95,11 @@ impl Bookmark {
         }
         Ok(window)
     }
+}
+
+fn what(rows: &Rows) -> String {
+    let Spec { dtype, order, row_shape } = &rows.found.spec;
+    format!("rows of shape {} and dtype {dtype} in {order} order", Tuple(row_shape))
 }
 
 /// Not the device: another host, or another boot, numbers devices as it likes.

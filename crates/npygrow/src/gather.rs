@@ -1,7 +1,7 @@
 //! Many rows at once, in parallel: what is in memory is copied, what is not is asked for all together, then read.
 
 use crate::error::{Error, Result, error};
-use crate::storage::{File, Mapped, READS_AHEAD, Storage, read_cached, read_soon};
+use crate::storage::{File, Mapped, READS_AHEAD, Storage, read_cached, read_soon, watch_for_faults};
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -45,6 +45,12 @@ const HUGE_PAGE: Duration = Duration::from_micros(400);
 /// Work that is worth a thread: starting one takes a tenth of it, and on a busy machine it may come late.
 const SHARE: Duration = Duration::from_micros(500);
 
+/// Less than this is tried as it is.
+const SAMPLED: usize = 64 << 10;
+
+/// Copies out of the mapping, before rows are read that fault in it.
+const TRIES: usize = 3;
+
 /// One row of so many is looked at first, up to 16: whether they are in memory.
 const SAMPLE: usize = 1024;
 
@@ -57,6 +63,9 @@ pub(crate) fn gather(source: &Source<'_>, rows: &[u64], out: &mut [u8]) -> Resul
     debug_assert_eq!(rows.len().checked_mul(source.row_size), Some(out.len()));
     if out.is_empty() {
         return Ok(());
+    }
+    if !source.is_private && !source.map.is_empty() {
+        watch_for_faults();
     }
     let missing = if source.is_private || source.seems_cached(rows)? {
         copy_in_parallel(source, rows, out)?
@@ -73,6 +82,9 @@ impl Source<'_> {
 
     /// Whether a sample of a large request is in memory. Others are tried row by row: nothing is gained by sorting them.
     fn seems_cached(&self, rows: &[u64]) -> Result<bool> {
+        if rows.len() * self.row_size < SAMPLED {
+            return Ok(true);
+        }
         for &row in rows.iter().skip(SAMPLE / 2).step_by(SAMPLE.max(rows.len() / 16)) {
             if !self.copy_cached(row, &mut [0])? {
                 return Ok(false);
@@ -98,10 +110,15 @@ impl Source<'_> {
         }
         let (bytes, offset, is_writable) = (self.map, self.start, self.is_writable);
         let mapped = Mapped { file: self.file.as_std(), bytes, offset, is_writable };
-        while !mapped.guarded(|| self.copy_pages(rows, out)) {
+        for _ in 0..TRIES {
+            if mapped.guarded(|| self.copy_pages(rows, out)) {
+                return Ok(());
+            }
             self.check_whole()?;
         }
-        Ok(())
+        // A disk that fails faults too, each time; read(2) says so.
+        let mut each = rows.iter().zip(out.chunks_exact_mut(self.row_size));
+        each.try_for_each(|(&row, to)| self.read(row, to))
     }
 
     fn copy_pages(&self, rows: &[u64], out: &mut [u8]) {

@@ -23,12 +23,16 @@
 //! | append | [`Appender`] |
 //! | append without waiting for the disk | [`Background`] |
 //! | read row ranges | [`Reader`] |
+//! | wait for new rows | [`Reader::wait`] |
 //! | map a file | [`View`] |
+//! | fetch many rows, in any order | [`View::gather`] |
+//! | go through all rows, in order or shuffled | [`View::batches`] |
+//! | show another process the same rows | [`Bookmark`] |
 //! | map a file of several arrays | [`Sequence`] |
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
-//! | join files | [`concat`] |
+//! | join files | [`concat()`] |
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]

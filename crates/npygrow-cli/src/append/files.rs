@@ -28,7 +28,7 @@ impl Rows {
     }
 
     /// Refuses rows that do not fit these, and says all that differs.
-    fn check(&self, found: &Rows, whose: &Path) -> Result<()> {
+    pub(super) fn check(&self, found: &Rows, whose: &Path) -> Result<()> {
         let (mut want, mut have) = (Vec::new(), Vec::new());
         let mut compare = |fits: bool, words: fn(&Rows) -> String| {
             if !fits {

@@ -2,6 +2,7 @@
 
 mod csv;
 mod files;
+mod folder;
 mod stream;
 
 use crate::input::{Common, advised, complain_of};
@@ -25,12 +26,17 @@ Examples:
   recorder | npy append audio.npy - --dtype '<i2' --row-shape 2
   sensors | npy append log.npy - --csv --dtype \"[('t', '<f8'), ('v', '<f4')]\"
   npy append table.npy table.csv --csv --header --dtype '<f4' --row-shape 3
+  npy append run image=images.npy label=labels.npy text=texts
 
 Files in .npy are appended all or none. From - (standard input) and from CSV rows
 are published as they come, so that readers follow: when the input pauses, when
 --buffering bytes wait, and every second. A CSV line that is no row is named and
 left out. A complex number takes two columns, a field of several values one for
 each: xyz[0], xyz[1].
+
+Where OUT is a folder, or a new name without .npy, NAME=FILE gives each column its
+rows, as many for all: an .npy file, or a folder of items of different length. Or
+IN are folders like OUT. Each goes in whole or not at all, in every column.
 
 Rows survive the end of npy (--durability process), also a power cut but perhaps
 for the last ones (ordered), or every published row does (power).
@@ -41,11 +47,11 @@ Exit status: 0 done; 2 failure, also when lines or a torn last row were left out
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Append {
-    /// The file that grows; made where there is none
+    /// The file or the folder that grows; made where there is none
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// .npy files; with --csv text; - is standard input, raw rows without --csv
+    /// .npy files; with --csv text; - is standard input, raw rows without --csv; NAME=FILE for a folder
     #[arg(required = true, value_name = "IN")]
     pub(crate) inputs: Vec<PathBuf>,
 
@@ -125,8 +131,9 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// What came of it, also where it failed in the end.
-#[derive(Default)]
 pub(crate) struct Done {
+    /// What a row is called.
+    pub(crate) noun: &'static str,
     pub(crate) appended: u64,
     /// In all; `None` where it did not come to appending.
     pub(crate) rows: Option<u64>,
@@ -137,6 +144,13 @@ pub(crate) struct Done {
     pub(crate) is_unended: bool,
 }
 
+impl Default for Done {
+    fn default() -> Self {
+        let dropped = Dropped::default();
+        Done { noun: "row", appended: 0, rows: None, dropped, left_out: 0, is_unended: false }
+    }
+}
+
 /// The files that failed, and why.
 pub(crate) type Failures = Vec<(PathBuf, Error)>;
 
@@ -144,7 +158,9 @@ impl Append {
     /// `is_watched`: `err` is a terminal, where somebody may wonder how long it takes.
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, is_watched: bool) -> io::Result<i32> {
         let mut done = Done::default();
-        let finished = if self.csv || self.inputs.iter().all(|path| path.as_os_str() == STDIN) {
+        let finished = if self.is_for_folder() {
+            self.folder(&mut done)
+        } else if self.csv || self.inputs.iter().all(|path| path.as_os_str() == STDIN) {
             self.stream(&mut done, err)
         } else {
             self.files(&mut done, is_watched.then_some(&mut *err))
@@ -212,7 +228,7 @@ pub(crate) fn mismatch(detail: impl Into<String>) -> Error {
 }
 
 fn words(done: &Done, rows: u64) -> String {
-    let mut text = paint(GOOD, format!("{} appended, {} in all", count(done.appended, "row"), grouped(rows)));
+    let mut text = paint(GOOD, format!("{} appended, {} in all", count(done.appended, done.noun), grouped(rows)));
     text += &dropped(done.dropped.bytes);
     if done.left_out > 0 {
         text += &format!("; {}", paint(BAD, format!("{} left out", count(done.left_out, "line"))));

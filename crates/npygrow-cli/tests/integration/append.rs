@@ -12,8 +12,8 @@ Append rows from .npy files, standard input or CSV
 Usage: npy append [OPTIONS] <OUT> <IN>...
 
 Arguments:
-  <OUT>    The file that grows; made where there is none
-  <IN>...  .npy files; with --csv text; - is standard input, raw rows without --csv
+  <OUT>    The file or the folder that grows; made where there is none
+  <IN>...  .npy files; with --csv text; - is standard input, raw rows without --csv; NAME=FILE for a folder
 
 Options:
       --csv                                 Take lines of CSV, one row a line
@@ -34,12 +34,17 @@ Examples:
   recorder | npy append audio.npy - --dtype '<i2' --row-shape 2
   sensors | npy append log.npy - --csv --dtype \"[('t', '<f8'), ('v', '<f4')]\"
   npy append table.npy table.csv --csv --header --dtype '<f4' --row-shape 3
+  npy append run image=images.npy label=labels.npy text=texts
 
 Files in .npy are appended all or none. From - (standard input) and from CSV rows
 are published as they come, so that readers follow: when the input pauses, when
 --buffering bytes wait, and every second. A CSV line that is no row is named and
 left out. A complex number takes two columns, a field of several values one for
 each: xyz[0], xyz[1].
+
+Where OUT is a folder, or a new name without .npy, NAME=FILE gives each column its
+rows, as many for all: an .npy file, or a folder of items of different length. Or
+IN are folders like OUT. Each goes in whole or not at all, in every column.
 
 Rows survive the end of npy (--durability process), also a power cut but perhaps
 for the last ones (ordered), or every published row does (power).

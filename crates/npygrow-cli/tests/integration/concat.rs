@@ -9,8 +9,8 @@ Join .npy files into one that can grow
 Usage: npy concat [OPTIONS] <OUT> <IN>...
 
 Arguments:
-  <OUT>    The file to make
-  <IN>...  .npy files, or patterns of their names
+  <OUT>    The file to make, or the folder
+  <IN>...  .npy files, or patterns of their names, or folders
 
 Options:
       --append
@@ -46,6 +46,9 @@ npy expands it, and sorts by the numbers in the names.
 Every file is looked at before a byte is written, and all that do not fit are
 named. OUT is there whole or not at all. Blocks are shared where the file system
 can (XFS, btrfs) and they lie alike, else the kernel copies them.
+
+Folders of the same columns, or of items, are joined to a new folder: what was written
+before a failure stays there, as whole rows.
 
 With --consume each file is deleted once its rows are on the disk in OUT. After a
 crash the same command finishes; until then nobody can append to OUT.

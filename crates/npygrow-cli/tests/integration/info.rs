@@ -193,7 +193,10 @@ fn files_that_cannot_be_read() {
              a download's error\n",
         ),
         (&["info", "--check", "none.npy"], "error: none.npy: cannot open: No such file or directory (os error 2)\n"),
-        (&["info", "folder"], "error: folder: expected a regular file, found a folder\n"),
+        (
+            &["info", "folder"],
+            "error: folder: expected a folder of columns, found none: no NAME.npy, no folder of items\n",
+        ),
         (
             &["info", "--max-header-size", "245", "long.npy"],
             "error: long.npy: the header takes 246 bytes, more than max_header_size=245: raise it if you trust its \

@@ -7,6 +7,7 @@
 mod append;
 mod concat;
 mod ensure_appendable;
+mod folders;
 mod guide;
 mod import;
 mod info;

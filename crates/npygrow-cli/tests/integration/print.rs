@@ -86,13 +86,13 @@ fn what_cannot_be_printed() {
 }
 
 /// Its first line that is printed, and what prints more.
-fn start(folder: &Folder, args: &[&str]) -> (Child, BufReader<ChildStdout>) {
+pub(super) fn start(folder: &Folder, args: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let mut npy = folder.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let out = BufReader::new(npy.stdout.take().unwrap());
     (npy, out)
 }
 
-fn line(out: &mut BufReader<ChildStdout>) -> String {
+pub(super) fn line(out: &mut BufReader<ChildStdout>) -> String {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     line

@@ -9,7 +9,7 @@ Cut a file to its first rows
 Usage: npy truncate [OPTIONS] <FILE> <ROWS>
 
 Arguments:
-  <FILE>  The file
+  <FILE>  The file or the folder
   <ROWS>  How many rows to keep
 
 Options:
@@ -20,6 +20,7 @@ Options:
 Examples:
   npy truncate pose.npy 1000    keep the first 1000 rows
   npy truncate pose.npy 0       keep dtype and row shape alone
+  npy truncate run 1000         a folder: the same rows of all columns
 
 What is left is on the disk when it returns. A program that has the rows that go
 mapped may crash when it reads them.

@@ -55,12 +55,17 @@ Options:
 
 Examples:
   npy info pose.npy
+  npy info run                           a folder, a column a line
   npy info *.npy                         several files as a table
   npy info --check *.npy || echo broken  for scripts
   npy info --json pose.npy | jq .shape
 
 A tail is what follows the last row that the header counts. While a program
 appends there can be one for a moment: nothing is wrong then.
+
+A folder holds columns, NAME.npy or a folder NAME of items, or it holds items itself:
+values.npy, all of them joined, and offsets.npy, where each begins and the last ends.
+It is uneven where its files hold more than the rows that all of them have.
 
 A sequence is a file of several arrays; the first 20 of them are listed, with
 --json the first 1,000.
@@ -87,10 +92,12 @@ Examples:
   npy info pose.npy                   look first: this changes nothing
   npy recover pose.npy                keep every whole row
   npy recover --tail drop pose.npy    keep the rows that the header counts
+  npy recover run                     a folder: the rows that all columns have
 
 Makes the header count what the file holds. Rows of the tail, after the last one
 counted, were written by an append that never returned: look at them before you
-trust them. A file that is well is left alone.
+trust them. A file that is well is left alone. In a folder every file is mended, then
+all are cut to the rows that every column has.
 
 Exit status: 0 done, also when there was nothing to do; 2 failure.
 ";

@@ -265,7 +265,8 @@ impl Drop for Turn<'_> {
             queue.broken = true;
         } else if let Some(mut appender) = self.appender.take() {
             queue.latched = appender.check_usable().is_err();
-            queue.stuck = self.failed;
+            // Who stands in line hears of the writer's failures only: after a call's own, the writer tries once more.
+            queue.stuck = self.failed && (self.failure.is_some() || queue.line.is_empty());
             queue.failure = self.failure.take();
             queue.committed = appender.committed();
             queue.told = queue.told.min(queue.committed);

@@ -5,7 +5,7 @@ use crate::append::Batch;
 use crate::error::{Result, error};
 use crate::format::Order;
 use crate::storage::{BLOCK, Storage};
-use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -15,11 +15,25 @@ const HALF: usize = BLOCK / 2;
 /// From this size on a piece goes by itself.
 const LARGE: u64 = 256 << 10;
 
+/// Inputs that stay open: a process can hold only so many. The others are opened for each block again.
+const OPEN: usize = 128;
+
 /// An input and how much of it each turn takes.
-struct Source {
-    storage: Box<dyn Storage>,
+struct Source<'a> {
+    part: &'a Part,
+    max_header_size: u64,
+    kept: Option<Rc<dyn Storage>>,
     offset: u64,
     piece: u64,
+}
+
+impl Source<'_> {
+    fn storage(&self) -> Result<Rc<dyn Storage>> {
+        match &self.kept {
+            Some(kept) => Ok(kept.clone()),
+            None => self.part.open(self.max_header_size).map(Rc::from),
+        }
+    }
 }
 
 /// Writes the inputs of `parts`, taken in turns along `want.axis`.
@@ -33,8 +47,11 @@ pub(super) fn join(
     let turns = turns(want)?;
     let mut sources = Vec::new();
     for part in parts.iter().filter(|part| part.len > 0) {
-        let storage = part.open(max_header_size)?;
-        sources.push(Source { storage, offset: part.offset, piece: part.len / turns });
+        let mut source = Source { part, max_header_size, kept: None, offset: part.offset, piece: part.len / turns };
+        if sources.len() < OPEN {
+            source.kept = Some(source.storage()?);
+        }
+        sources.push(source);
     }
     let turn: u64 = sources.iter().map(|source| source.piece).sum();
     if turn == 0 {
@@ -69,14 +86,14 @@ fn turns(want: &Want) -> Result<u64> {
 }
 
 /// Reads `now` turns of each input in one piece, and weaves them.
-fn block(batch: &mut Batch<'_>, sources: &[Source], done: u64, now: u64, turn: u64) -> Result<()> {
+fn block(batch: &mut Batch<'_>, sources: &[Source<'_>], done: u64, now: u64, turn: u64) -> Result<()> {
     let mut woven = vec![0; (now * turn) as usize];
     let mut read = Vec::new();
     let mut at = 0;
     for source in sources {
         let piece = source.piece as usize;
         read.resize(now as usize * piece, 0);
-        source.storage.read_exact_at(source.offset + done * source.piece, &mut read)?;
+        source.storage()?.read_exact_at(source.offset + done * source.piece, &mut read)?;
         for (to, from) in woven.chunks_exact_mut(turn as usize).zip(read.chunks_exact(piece)) {
             to[at..at + piece].copy_from_slice(from);
         }
@@ -88,7 +105,7 @@ fn block(batch: &mut Batch<'_>, sources: &[Source], done: u64, now: u64, turn: u
 /// One turn that is longer than a block.
 fn piece_by_piece(
     batch: &mut Batch<'_>,
-    sources: &[Source],
+    sources: &[Source<'_>],
     done: u64,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<()> {
@@ -97,12 +114,12 @@ fn piece_by_piece(
         let from = source.offset + done * source.piece;
         if source.piece >= LARGE {
             flush(batch, &mut small, progress)?;
-            batch.copy_from(&*source.storage, from, source.piece, progress)?;
+            batch.copy_from(&*source.storage()?, from, source.piece, progress)?;
             continue;
         }
         let at = small.len();
         small.resize(at + source.piece as usize, 0);
-        source.storage.read_exact_at(from, &mut small[at..])?;
+        source.storage()?.read_exact_at(from, &mut small[at..])?;
         if small.len() >= HALF {
             flush(batch, &mut small, progress)?;
         }

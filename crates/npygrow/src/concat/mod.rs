@@ -22,7 +22,7 @@ use inputs::{Input, Part, Want, refusal};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf, absolute};
 
-/// What [`concat`] did.
+/// What [`concat()`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Joined {
@@ -69,12 +69,12 @@ pub fn concat(inputs: &[impl AsRef<Path>], output: impl AsRef<Path>) -> Result<J
     concat_with(inputs, output, &ConcatOptions::default(), &mut |_, _| Ok(()))
 }
 
-/// As [`concat`], as `options` ask. `progress` hears now and then of the bytes done so far and all there are; an error of
+/// As [`concat()`], as `options` ask. `progress` hears now and then of the bytes done so far and all there are; an error of
 /// its own ends the call, which leaves nothing behind.
 ///
 /// # Errors
 ///
-/// As [`concat`]; also `Locked` when an appender holds the output, or an input to be consumed; `NotAppendable` and
+/// As [`concat()`]; also `Locked` when an appender holds the output, or an input to be consumed; `NotAppendable` and
 /// `NeedsRecovery` when rows cannot be appended to the output.
 pub fn concat_with(
     inputs: &[impl AsRef<Path>],

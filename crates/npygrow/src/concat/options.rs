@@ -5,7 +5,7 @@ use crate::grow::Durability;
 use crate::options::Options;
 use core::time::Duration;
 
-/// What [`concat`](crate::concat) does with an output that exists. An empty file counts as none.
+/// What [`concat`](crate::concat()) does with an output that exists. An empty file counts as none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExists {
     /// Refuses.

@@ -8,10 +8,12 @@ use crate::options::{Mode, Options};
 use crate::ragged::open_column;
 use crate::storage::{Directory, Folder};
 use crate::tail::Dropped;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::ops::Range;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -179,21 +181,23 @@ impl DatasetAppender {
         let in_order = parts.len() == self.group.columns().len()
             && self.group.columns().iter().zip(parts).all(|(column, (name, _))| column.name == *name);
         // As long as there is no row, what is defined may have to become a column first.
-        if in_order && self.defined.is_empty() {
+        if in_order && self.defined.is_empty() && self.group.has_files() {
             return match parts {
                 [(_, only)] => self.group.append(rows, &[*only]),
                 [(_, one), (_, two)] => self.group.append(rows, &[*one, *two]),
                 _ => self.group.append(rows, &parts.iter().map(|(_, part)| *part).collect::<Vec<_>>()),
             };
         }
-        self.settle_columns(parts).map_err(|error| self.group.named(error))?;
+        // Held until the files are made.
+        let _alone = self.settle_columns(parts).map_err(|error| self.group.named(error))?;
         let mut sorted: Vec<_> = parts.to_vec();
         sorted.sort_by_key(|(name, _)| *name);
         self.group.append(rows, &sorted.iter().map(|(_, part)| *part).collect::<Vec<_>>())
     }
 
-    /// Refuses names that are not the columns', and opens those that are only defined.
-    fn settle_columns(&mut self, parts: &[(&str, ColumnPart<'_>)]) -> Result<()> {
+    /// Refuses names that are not the columns', and opens those that are only defined. Gives the folder's lock, where files
+    /// are still to be made: two first appends at once, with different columns, would leave one that never gets a row.
+    fn settle_columns(&mut self, parts: &[(&str, ColumnPart<'_>)]) -> Result<Option<Box<dyn Any>>> {
         let there = |name: &str| self.group.columns().iter().any(|column| column.name == name);
         let given = |name: &str| parts.iter().any(|(part, _)| *part == name);
         let quoted = |names: Vec<&str>| names.join(", ");
@@ -223,9 +227,10 @@ impl DatasetAppender {
                 Err(error!(Mismatch, "expected every column, {missing} missing; found {extra}, which is none of them"))
             }
         }?;
-        if self.defined.is_empty() {
-            return Ok(());
+        if self.defined.is_empty() && self.group.has_files() {
+            return Ok(None);
         }
+        let alone = self.folder.lock()?;
         self.check_listed()?;
         while let Some((name, (kind, dtype, row_shape))) = self.defined.first_key_value() {
             let (name, dtype, row_shape) = (name.clone(), Some(dtype.clone()), Some(row_shape.clone()));
@@ -235,7 +240,7 @@ impl DatasetAppender {
             self.listed.insert(name.clone(), *kind);
             self.defined.remove(&name);
         }
-        Ok(())
+        Ok(alone)
     }
 
     /// Refuses where another appender made columns that this one does not know of: one of the two is wrong about them.

@@ -83,6 +83,11 @@ impl Group {
         self.made = false;
     }
 
+    /// Whether all files are there.
+    pub(crate) fn has_files(&self) -> bool {
+        self.made
+    }
+
     pub(crate) fn columns(&self) -> &[Column] {
         &self.columns
     }

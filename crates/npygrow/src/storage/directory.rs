@@ -1,5 +1,7 @@
 use super::{File, Folder, Hold, Identity, Owner, Storage, Temp, Wait, beside, file, lock, sys};
 use crate::error::{Error, ErrorKind, Result, error};
+#[cfg(unix)]
+use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -220,6 +222,18 @@ impl Folder for Directory {
 
     fn identity(&self, name: &OsStr) -> Result<Option<Identity>> {
         sys::identity_at(&self.at.join(name)).map_err(self.fail("cannot look up", name))
+    }
+
+    /// The lock is the folder's own; elsewhere than on Unix a folder cannot be opened.
+    #[cfg(unix)]
+    fn lock(&self) -> Result<Option<Box<dyn Any>>> {
+        let lock = || {
+            let folder = fs::File::open(&self.at)?;
+            while !sys::lock(&folder)? {}
+            Ok(folder)
+        };
+        let folder = lock().map_err(|error| Error::io("cannot lock the folder", &error).at(self.shown.display()))?;
+        Ok(Some(Box::new(folder)))
     }
 
     fn names(&self) -> Result<Vec<OsString>> {

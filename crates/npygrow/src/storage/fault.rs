@@ -12,8 +12,8 @@ use std::cell::Cell;
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::{hint, ptr};
 
 /// A part of a shared mapping, and where it lies in its file.
@@ -49,18 +49,16 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
 impl Mapped<'_> {
-    /// Does `copy`, which reads from the mapping, and says whether all that it read was the file's. Where it was not, the
+    /// Does `copy`, which reads from the mapping, after [`watch_for_faults`], and says whether all that it read was the file's. Where it was not, the
     /// file was shorter than the mapping for a moment at least.
     pub(crate) fn guarded(&self, copy: impl FnOnce()) -> bool {
-        static INSTALLED: OnceLock<()> = OnceLock::new();
-        let () = INSTALLED.get_or_init(install);
         // Pages of another thread's fault may still stand in the same mapping. Not waited for for ever: a fork may have copied
         // the number and not the thread.
-        for _ in 0..1_000_000 {
-            if STANDING.load(SeqCst) == 0 {
-                break;
-            }
+        if (0..1_000_000).all(|_| {
             hint::spin_loop();
+            STANDING.load(SeqCst) > 0
+        }) {
+            return false;
         }
         let before = FAULTS.load(SeqCst);
         let start = self.bytes.as_ptr().addr();
@@ -73,20 +71,19 @@ impl Mapped<'_> {
         });
         // Any thread's count: it may have met zeros that another was given.
         let whole = FAULTS.load(SeqCst) == before;
-        if zeros > 0 {
-            self.map_again();
+        if zeros > 0 && self.map_again() {
             STANDING.fetch_sub(zeros, SeqCst);
         }
         whole
     }
 
-    /// Puts the file's pages where zeros stand.
-    fn map_again(&self) {
+    /// Puts the file's pages where zeros stand; `false` where they still do.
+    fn map_again(&self) -> bool {
         let skip = self.bytes.as_ptr().addr() % page_size();
         // The mapping begins with a page, in memory and in the file.
         let Some(offset) = self.offset.checked_sub(skip as u64).and_then(|offset| libc::off64_t::try_from(offset).ok())
         else {
-            return;
+            return false;
         };
         let start = self.bytes.as_ptr().wrapping_sub(skip).cast_mut().cast::<c_void>();
         let write = if self.is_writable { libc::PROT_WRITE } else { 0 };
@@ -96,26 +93,33 @@ impl Mapped<'_> {
         unsafe {
             let (len, rights) = (skip + self.bytes.len(), libc::PROT_READ | write);
             let flags = libc::MAP_SHARED | libc::MAP_FIXED;
-            libc::mmap64(start, len, rights, flags, self.file.as_raw_fd(), offset);
+            libc::mmap64(start, len, rights, flags, self.file.as_raw_fd(), offset) != libc::MAP_FAILED
         }
     }
 }
 
-/// Makes [`on_fault`] the handler of SIGBUS.
-fn install() {
-    let mut previous = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: sysconf(3) reads no memory of ours.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    PAGE_SIZE.store(usize::try_from(size).unwrap_or(4096), SeqCst);
+/// Makes [`on_fault`] the handler of SIGBUS, where it is not: before the first copy, and after another library put its own
+/// there.
+pub(crate) fn watch_for_faults() {
+    // Where another thread is at it, or was when the process forked, there is nothing to wait for.
+    static BUSY: Mutex<()> = Mutex::new(());
+    let Ok(_busy) = BUSY.try_lock() else { return };
+    let mut current = MaybeUninit::<libc::sigaction>::zeroed();
+    let ours = on_fault as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize;
     // SAFETY: sigaction(2) reads one `struct sigaction` and writes another; all zeros are a valid one of both. The handler
     // has the signature that SA_SIGINFO asks for, and does what a handler may: it reads and writes atomics and a thread-local
-    // without a destructor, and makes system calls.
+    // without a destructor, and makes system calls. sysconf(3) reads no memory of ours.
     unsafe {
+        libc::sigaction(libc::SIGBUS, ptr::null(), current.as_mut_ptr());
+        let current = current.assume_init();
+        if current.sa_sigaction == ours {
+            return;
+        }
+        PAGE_SIZE.store(usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(4096), SeqCst);
+        PREVIOUS.store(Box::into_raw(Box::new(current)), SeqCst);
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
-        action.sa_sigaction = on_fault as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize;
+        action.sa_sigaction = ours;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        libc::sigaction(libc::SIGBUS, ptr::null(), previous.as_mut_ptr());
-        PREVIOUS.store(Box::into_raw(Box::new(previous.assume_init())), SeqCst);
         libc::sigaction(libc::SIGBUS, &raw const action, ptr::null_mut());
     }
 }
@@ -155,8 +159,10 @@ fn put_zeros(address: usize) -> bool {
 
 /// Does what SIGBUS led to before.
 fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    let previous = PREVIOUS.load(SeqCst);
-    // SAFETY: `install` stores a leaked, valid `struct sigaction` before the handler is called; its handler has the signature
+    // Two handlers that know each other as the one before would send it back and forth.
+    static PASSED_ON: AtomicBool = AtomicBool::new(false);
+    let previous = if PASSED_ON.swap(true, SeqCst) { ptr::null_mut() } else { PREVIOUS.load(SeqCst) };
+    // SAFETY: `watch_for_faults` stores a leaked, valid `struct sigaction` before the handler is called; its handler has the signature
     // that its own flags say. Without one the signal does what it does to a process that never heard of it: the default is
     // put back, and the signal sent again, to come when this handler returns.
     unsafe {
@@ -184,8 +190,6 @@ mod tests {
 
     use super::*;
     use memmap2::Mmap;
-    use std::sync::Mutex;
-    use std::sync::atomic::AtomicBool;
     use std::thread;
 
     const SIZE: u64 = 64 << 10;
@@ -213,6 +217,7 @@ mod tests {
     #[test]
     fn a_cut_file_is_told_and_a_whole_one_is_read() {
         let _alone = ALONE.lock();
+        watch_for_faults();
         let (file, map) = mapped();
         for skip in [0, 1, 128, 5000] {
             let whole = (true, 7 * (SIZE - skip as u64));
@@ -227,8 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn zeros_that_cannot_be_taken_away_are_never_rows() {
+        let _alone = ALONE.lock();
+        let (file, map) = mapped();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // It cannot be mapped for writing.
+        let other = File::open(path).unwrap();
+        file.set_len(8192).unwrap();
+        let mapped = Mapped { file: &other, bytes: &map, offset: 0, is_writable: true };
+        let copy = || assert!(mapped.bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>() > 0);
+        assert!(!mapped.guarded(copy));
+        file.set_len(SIZE).unwrap();
+        assert!(!mapped.guarded(copy));
+        STANDING.store(0, SeqCst);
+    }
+
+    #[test]
     fn no_thread_takes_zeros_for_rows() {
         let _alone = ALONE.lock();
+        watch_for_faults();
         let (file, map) = mapped();
         let over = AtomicBool::new(false);
         thread::scope(|scope| {

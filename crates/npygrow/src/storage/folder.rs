@@ -1,5 +1,6 @@
 use super::{Identity, Storage};
 use crate::error::{Result, error};
+use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +44,12 @@ pub trait Folder: Send + Sync {
         } else {
             Ok(None)
         }
+    }
+
+    /// Keeps others out of the same call until what it gives is dropped: for making files that belong together. A folder that
+    /// only one process can reach, or that cannot be locked, gives nothing.
+    fn lock(&self) -> Result<Option<Box<dyn Any>>> {
+        Ok(None)
     }
 
     /// What messages call `name`.

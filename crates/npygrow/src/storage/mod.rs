@@ -41,7 +41,7 @@ pub(crate) use lock::{Hold, Wait, acquire};
 #[cfg(feature = "std")]
 pub(crate) use owner::Owner;
 #[cfg(feature = "std")]
-pub(crate) use sys::{Mapped, READS_AHEAD, read_cached, read_soon};
+pub(crate) use sys::{Mapped, READS_AHEAD, read_cached, read_soon, watch_for_faults};
 #[cfg(feature = "std")]
 pub(crate) use watch::Watch;
 #[cfg(feature = "std")]

@@ -1,5 +1,7 @@
 //! Columns that grow as one, in a folder that no other file describes.
 
+#[cfg(unix)]
+use npygrow::storage::{Directory, Folder};
 use npygrow::{
     Appender, Column, ColumnPart, Dataset, DatasetAppender, Durability, ErrorKind, MAX_HEADER_SIZE, Options, Reader,
     RecoverOptions, concat_folders, inspect_folder, recover_folder,
@@ -280,4 +282,56 @@ fn folders_are_joined() {
     let found = "\"label\" with rows of dtype <u2 and shape (), found \"label\" with rows of dtype <u4 and shape ()";
     assert!(why.ends_with(found), "{why}");
     assert!(!path("wrong").exists());
+}
+
+/// A first append makes its columns while it holds the folder's lock.
+#[test]
+#[cfg(unix)]
+fn a_first_append_waits_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Directory::make(folder.path()).unwrap();
+    let lock = directory.lock().unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| append(&mut open(folder.path(), Options::default()), &some(0, 3)).unwrap());
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(directory.names().unwrap(), [""; 0]);
+        drop(lock);
+        assert_eq!(first.join().unwrap(), Some(0..3));
+    });
+}
+
+/// Of two first appends at once one makes its columns, and the other none of its own.
+#[test]
+#[cfg(unix)]
+fn two_first_appends_leave_the_columns_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..40 {
+        let path = folder.path().join(round.to_string());
+        let first = |names: [&'static str; 2]| {
+            let path = path.clone();
+            move || {
+                let mut run = DatasetAppender::open(&path)?;
+                for name in names {
+                    run.define(name, &"|u1".parse()?, &[])?;
+                }
+                run.append(1, &[(names[0], ColumnPart::Rows(&[1])), (names[1], ColumnPart::Rows(&[1]))])?;
+                run.close()
+            }
+        };
+        let done = thread::scope(|scope| {
+            let both = [scope.spawn(first(["a", "b"])), scope.spawn(first(["b", "c"]))];
+            both.map(|one| one.join().unwrap().inspect_err(|error| eprintln!("{round}: {error}")).is_ok())
+        });
+        let names: Vec<_> = Dataset::open(&path, MAX_HEADER_SIZE)
+            .unwrap()
+            .columns()
+            .map(|(name, column)| (name.to_string(), column.len()))
+            .collect();
+        let of = |names: [&str; 2]| names.map(|name| (name.to_string(), 1)).to_vec();
+        match done {
+            [true, false] => assert_eq!(names, of(["a", "b"]), "round {round}"),
+            [false, true] => assert_eq!(names, of(["b", "c"]), "round {round}"),
+            _ => panic!("round {round}: {done:?}"),
+        }
+    }
 }

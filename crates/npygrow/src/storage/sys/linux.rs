@@ -1,4 +1,4 @@
-pub(crate) use crate::storage::fault::Mapped;
+pub(crate) use crate::storage::fault::{Mapped, watch_for_faults};
 pub(crate) use crate::storage::word::Word;
 
 use super::unix;

@@ -31,6 +31,8 @@ pub(crate) struct Mapped<'a> {
     pub(crate) is_writable: bool,
 }
 
+pub(crate) fn watch_for_faults() {}
+
 impl Mapped<'_> {
     pub(crate) fn guarded(&self, copy: impl FnOnce()) -> bool {
         copy();

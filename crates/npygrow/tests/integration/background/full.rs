@@ -107,6 +107,36 @@ fn of_those_that_wait_one_is_told_and_the_others_go_on() {
 }
 
 #[test]
+fn who_waits_for_room_goes_on_after_a_commit_that_failed() {
+    let disk = disk();
+    let rows = start(&disk, u32s(), queue(8));
+    let first = Gate::at(&disk, Call::Write);
+    rows.append(&[1_u32]).unwrap();
+    first.reached();
+    rows.append(&[2_u32]).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| rows.append(&[3_u32, 4]));
+        until(|| in_line(&rows));
+        let commit = scope.spawn(|| rows.commit());
+        thread::sleep(Duration::from_millis(20));
+        // Not the writer's own write, which is under way: the commit's.
+        disk.faults.arm(Some(Call::Write), 1, Fault::Fails(ENOSPC));
+        first.open();
+        assert_eq!(commit.join().unwrap().unwrap_err().kind(), ErrorKind::Io);
+        let goes_on = (0..2000).any(|_| {
+            thread::sleep(Duration::from_millis(1));
+            waiting.is_finished()
+        });
+        // Lets it end also where it would wait for ever.
+        let _ = rows.commit();
+        assert_eq!(waiting.join().unwrap().unwrap(), 4..6);
+        assert!(goes_on);
+    });
+    rows.close().unwrap();
+    assert_eq!(disk.values(), [7, 8, 1, 2, 3, 4]);
+}
+
+#[test]
 fn while_the_file_is_cut_no_row_is_numbered() {
     let disk = disk();
     let rows = start(&disk, u32s(), Limits::default());
