@@ -18,7 +18,7 @@ from pathlib import Path
 
 import peers
 import report
-from lines import append, chunks, concat, follow, gather, held, memory, room, small, turns
+from lines import append, chunks, concat, follow, gather, held, memory, ragged, room, small, turns
 from measure import QUICK_ROUNDS, ROUNDS, note
 
 
@@ -69,7 +69,7 @@ def main():
 
 def all_lines(folder, options):
     quick = options.quick
-    parts = [append.lines(), room.lines(), turns.lines()]
+    parts = [append.lines(), ragged.lines(), room.lines(), turns.lines()]
     parts += [concat.lines(concat.QUICK_SIZE if quick else concat.SIZE), follow.lines()]
     if any(map(options.wants, gather.KEYS)):  # it makes large files first
         parts.append(gather.lines(folder, gather.QUICK_SIZE if quick else gather.SIZE))

@@ -14,10 +14,13 @@ range(0, 2)
 """
 
 from ._dataset import Dataset
+from ._items import ColumnSpec
 from ._native import (
     Appender,
     Array,
     Batches,
+    DatasetAppender,
+    RaggedAppender,
     Sequence,
     concat,
     ensure_appendable,
@@ -58,7 +61,9 @@ __all__ = [
     "Batches",
     "ColumnRecovery",
     "ColumnReport",
+    "ColumnSpec",
     "Dataset",
+    "DatasetAppender",
     "Dropped",
     "FolderRecovery",
     "FolderReport",
@@ -72,6 +77,7 @@ __all__ = [
     "NpyAppendArray",
     "NpyError",
     "Ragged",
+    "RaggedAppender",
     "Recovery",
     "Report",
     "Sequence",

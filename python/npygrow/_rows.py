@@ -36,17 +36,30 @@ def prepare(
     Returns the number of rows, the file's descr where this settles it, the row shape and the blocks to write:
     one-dimensional uint8 arrays, each valid until the next is asked for.
     """
-    array = as_array(rows, path, dtype)
+    array, target, descr, shape = fitting(as_array(rows, path, dtype), path, dtype, row_shape, order, exact, stacklevel=3)
+    return len(array), descr, shape, _blocks(array, target)
+
+
+def fitting(
+    array: _Array,
+    path: str,
+    dtype: _Dtype | None,
+    row_shape: tuple[int, ...] | None,
+    order: str,
+    exact: bool,
+    stacklevel: int,
+) -> tuple[_Array, _Dtype, str, tuple[int, ...]]:
+    """`array`, the growth axis first, whose every value survives the cast to the dtype given beside it; then as `prepare`."""
     shape = shape_of_row(array.shape, path, row_shape, order)
     descr = ""
     if dtype is None:
-        descr, dtype = settle(array.dtype, path, stacklevel=2)
+        descr, dtype = settle(array.dtype, path, stacklevel=stacklevel)
     if _is_stored_as(array.dtype, dtype):
         array = array.view(dtype)
     # From here on the growth axis is the first, and the file's bytes are the array's in C order.
     array = array if order == "C" else array.T
     _check(array, dtype, checks(array.dtype, dtype, path, exact), path)
-    return len(array), descr, shape, _blocks(array, dtype)
+    return array, dtype, descr, shape
 
 
 def shape_of_row(shape: tuple[int, ...], path: str, expected: tuple[int, ...] | None, order: str) -> tuple[int, ...]:
@@ -291,7 +304,7 @@ def _blocks(array: _Array, dtype: _Dtype) -> Iterator[_Array]:
     raw = np.zeros(items * dtype.itemsize, np.uint8)
     stage = raw.view(dtype)
     for part in _pieces(array, items):
-        _copy(stage[: part.size].reshape(part.shape), part)
+        copy_rows(stage[: part.size].reshape(part.shape), part)
         yield raw[: part.size * dtype.itemsize]
 
 
@@ -307,10 +320,19 @@ def _pieces(array: _Array, limit: int) -> Iterator[_Array]:
             yield from _pieces(row, limit)
 
 
-def _copy(out: _Array, part: _Array) -> None:
+def bytes_of(array: _Array, dtype: _Dtype) -> _Array:
+    """The file's bytes for `array`: its own where they are that, else of a copy."""
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        copy = np.zeros(array.shape, dtype)  # zeros between the fields
+        copy_rows(copy, array)
+        array = copy
+    return array.reshape(-1).view(np.uint8) if array.nbytes else np.zeros(0, np.uint8)
+
+
+def copy_rows(out: _Array, part: _Array) -> None:
     """Copies by field name, where NumPy would go by position."""
     if out.dtype.names is None or out.dtype == part.dtype:
         np.copyto(out, part, casting="unsafe")
     else:
         for name in out.dtype.names:
-            _copy(out[name], part[name])
+            copy_rows(out[name], part[name])

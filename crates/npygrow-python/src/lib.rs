@@ -9,14 +9,17 @@ mod checked;
 mod concat;
 mod convert;
 mod dataset;
+mod dataset_appender;
 mod dtype;
 mod errors;
+mod folder;
 mod follow;
 mod functions;
 mod gather;
 mod guard;
 mod import;
 mod ragged;
+mod ragged_appender;
 mod sequence;
 mod state;
 mod writer;
@@ -34,9 +37,13 @@ mod _native {
     #[pymodule_export]
     use crate::dataset::{_reopen_columns, Columns};
     #[pymodule_export]
+    use crate::dataset_appender::DatasetAppender;
+    #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
     #[pymodule_export]
     use crate::ragged::{_reopen_items, _spread, Items, Waiter};
+    #[pymodule_export]
+    use crate::ragged_appender::RaggedAppender;
     #[pymodule_export]
     use crate::sequence::{_reopen_sequence, Sequence, open_sequence};
     use pyo3::prelude::*;

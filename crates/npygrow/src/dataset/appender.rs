@@ -78,6 +78,12 @@ impl DatasetAppender {
         self.group.len()
     }
 
+    /// How many of them readers see: all but those in the buffer.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        self.group.committed()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -125,6 +131,11 @@ impl DatasetAppender {
     /// As [`define`](DatasetAppender::define).
     pub fn define_ragged(&mut self, name: &str, dtype: &Dtype, row_shape: &[u64]) -> Result<()> {
         self.define_as(name, Kind::Ragged, dtype, row_shape)
+    }
+
+    /// Forgets what is defined and not there yet, as where the first append is refused.
+    pub fn undefine(&mut self) {
+        self.defined.clear();
     }
 
     fn define_as(&mut self, name: &str, kind: Kind, dtype: &Dtype, row_shape: &[u64]) -> Result<()> {

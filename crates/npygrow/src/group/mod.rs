@@ -101,6 +101,11 @@ impl Group {
         self.rows
     }
 
+    /// Rows that every file counts.
+    pub(crate) fn committed(&self) -> u64 {
+        self.rows - self.buffered
+    }
+
     pub(crate) fn named(&self, error: Error) -> Error {
         error.at(&self.path)
     }

@@ -52,6 +52,12 @@ impl RaggedAppender {
         self.group.len()
     }
 
+    /// How many of them readers see: all but those in the buffer.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        self.group.committed()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
