@@ -17,7 +17,7 @@ const ON_EXISTS: [(&str, OnExists); 3] =
 ///
 /// Every input is looked at before a byte is written, and all that do not fit are named. The output is there whole or not
 /// at all. Blocks are shared with an input where the file system can (XFS, btrfs) and the rows before it fill whole
-/// blocks; else the kernel copies them.
+/// blocks; else they are copied, in the memory of one block.
 ///
 /// Parameters
 /// ----------

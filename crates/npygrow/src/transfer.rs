@@ -1,4 +1,4 @@
-//! Bytes from one storage to another: blocks shared where they can be, else copied within the kernel, else through memory.
+//! Bytes from one storage to another: blocks shared where they can be, else copied.
 
 use crate::error::{Result, error};
 use crate::storage::Storage;

@@ -48,7 +48,7 @@ pub struct Joined {
 ///
 /// A file of several arrays (of several `np.save` calls) is joined array by array. Every input is looked at before a byte is written: dtype, row shape and order must be the same, and the error names
 /// all that do not fit. The output is there whole or not at all. Blocks are shared with an input where the file system can
-/// (XFS, btrfs) and the rows before it fill whole blocks; else the kernel copies.
+/// (XFS, btrfs) and the rows before it fill whole blocks; else they are copied, in the memory of one block.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
