@@ -45,7 +45,7 @@ npy expands it, and sorts by the numbers in the names.
 
 Every file is looked at before a byte is written, and all that do not fit are
 named. OUT is there whole or not at all. Blocks are shared where the file system
-can (XFS, btrfs) and they lie alike, else the kernel copies them.
+can (XFS, btrfs) and they lie alike, else they are copied.
 
 Folders of the same columns, or of items, are joined to a new folder: what was written
 before a failure stays there, as whole rows.

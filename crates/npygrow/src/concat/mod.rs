@@ -46,9 +46,10 @@ pub struct Joined {
 /// Joins the `.npy` files `inputs`, one after the other along the growth axis, into a new file `output`, to which rows can
 /// be appended.
 ///
-/// A file of several arrays (of several `np.save` calls) is joined array by array. Every input is looked at before a byte is written: dtype, row shape and order must be the same, and the error names
-/// all that do not fit. The output is there whole or not at all. Blocks are shared with an input where the file system can
-/// (XFS, btrfs) and the rows before it fill whole blocks; else they are copied, in the memory of one block.
+/// A file of several arrays (of several `np.save` calls) is joined array by array. Every input is looked at before a byte
+/// is written: dtype, row shape and order must be the same, and the error names all that do not fit. The output is there
+/// whole or not at all. Blocks are shared with an input where the file system can (XFS, btrfs) and the rows before it fill
+/// whole blocks; else they are copied, in the memory of one block.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
