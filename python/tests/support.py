@@ -26,8 +26,10 @@ def optional(name, why):
     """The module `name`, or a skip that says what was not tested."""
     try:
         return __import__(name)
-    except ImportError:
+    except ModuleNotFoundError:
         skip(f"{name} is not installed: {why} not tested")
+    except ImportError as error:
+        skip(f"{name} cannot be imported here ({error}): {why} not tested")
 
 
 # Files made by hand -------------------------------------------------------------------------------------------------
