@@ -13,7 +13,7 @@ text{font:11px system-ui,sans-serif;fill:#57606a}.title{font-weight:600;fill:#24
 @media(prefers-color-scheme:dark){text{fill:#9ba3ac}.title{fill:#e6edf3}.mine{fill:#ff9d57}.grid{stroke:#30363d}
 .one{stroke:#6e7681}.dot{fill:#9ba3ac;stroke:#9ba3ac}.ours{fill:#ff9d57;stroke:#ff9d57}}
 </style>"""
-ROW, LABELS, PANEL, GAP, TOP = 18, 140, 150, 30, 46
+ROW, LABELS, PANEL, GAP, TOP = 18, 160, 150, 30, 46
 
 
 def dots(title, panels):
