@@ -15,7 +15,7 @@ import npygrow as ng
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import add, example, finish, npy, refused, run, same, says, skip, start
+from support import add, example, finish, npy, refused, same, says, start
 
 MIXED = [
     np.arange(6, dtype="<i4").reshape(2, 3),
@@ -281,29 +281,6 @@ def test_threads_find_arrays_at_once(path):
     for thread in threads:
         thread.join()
     assert not wrong and len(sequence) == 500
-
-
-def test_more_arrays_than_a_process_can_map(path):
-    try:
-        with open("/proc/sys/vm/max_map_count") as file:
-            most = int(file.read())
-    except OSError:
-        skip("no vm.max_map_count: running out of mappings not tested")
-    if most > 100_000:
-        skip(f"vm.max_map_count is {most}: running out of mappings not tested")
-    path.write_bytes(saved(np.arange(3)) * most)
-    out = run(
-        """
-        sequence = ng.open_sequence(args[0])
-        assert sum(array.shape[0] for array in sequence) == 3 * len(sequence)
-        try:
-            list(sequence)
-        except OSError as error:
-            print(error.filename, error)
-        """,
-        path,
-    )
-    says(out, f"^{path} .*cannot map it: .*; array [0-9]+, at offset [0-9]+; a process can hold only so many mappings: let go")
 
 
 def test_while_np_save_goes_on(path):
