@@ -93,7 +93,7 @@ bench: target/venv-bench/.tools
 	@target/venv-bench/bin/python bench/run.py --dir target $(ARGS)
 
 clean:
-	rm -rf .venv dist target bench/target fuzz/target
+	rm -rf .venv dist target bench/target fuzz/target rigs/target
 
 # --- One wheel, three environments: .venv for the demo and the tests, the oldest NumPy, the benchmarks --------------
 
