@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::array::array_over;
+use crate::batches::{Batches, Given, batches_of};
 use crate::convert::{fill, range};
 use crate::dtype::FsPath;
 use crate::errors::{MismatchError, raise};
@@ -155,6 +156,24 @@ impl Items {
         Ok((out, PyArray1::from_vec(py, ends)))
     }
 
+    /// The items in batches; of a slice, by the first of its numbers, their step and how many there are.
+    #[pyo3(signature = (size, shuffle, seed, drop_last, bucket, numbers))]
+    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
+    fn batches(
+        &self,
+        py: Python<'_>,
+        size: &Bound<'_, PyAny>,
+        shuffle: bool,
+        seed: Option<&Bound<'_, PyAny>>,
+        drop_last: bool,
+        bucket: Option<&Bound<'_, PyAny>>,
+        numbers: Option<(u64, i64, u64)>,
+    ) -> PyResult<Batches> {
+        let given = Given::new(self.path(), size, shuffle, seed, drop_last)?;
+        let bucket = bucket.map(|bucket| batches_of(self.path(), bucket)).transpose()?;
+        Batches::of_ragged(py, &self.ragged(py)?, &given, bucket, numbers)
+    }
+
     /// The values of all items: an ndarray over the mapping.
     #[getter]
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -254,7 +273,7 @@ impl Mapped {
     }
 }
 
-fn part<'py>(array: &Bound<'py, PyAny>, range: Range<u64>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn part<'py>(array: &Bound<'py, PyAny>, range: Range<u64>) -> PyResult<Bound<'py, PyAny>> {
     array.get_item(PySlice::new(array.py(), isize::try_from(range.start)?, isize::try_from(range.end)?, 1))
 }
 

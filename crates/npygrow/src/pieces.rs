@@ -17,7 +17,8 @@ const SLOW: Duration = Duration::from_micros(20);
 const FIRST: usize = 8;
 const LAST: usize = 512;
 
-/// Copies pieces, each given by its offset in `mapped` and its length, to `out`, one after the other.
+/// Copies pieces, each given by its offset in `mapped` and its length, to `out`, one after the other; without a byte mapped all
+/// are read.
 ///
 /// # Errors
 ///
@@ -54,7 +55,7 @@ pub(crate) fn gather_pieces(file: &File, mapped: &Mapped<'_>, pieces: &[(u64, us
 /// piece by a system call that never waits shows whether those around are, and a turn that was slow is the last for long.
 fn copy<'o>(file: &File, mapped: &Mapped<'_>, mut share: Vec<Piece<'o>>) -> Result<Vec<Piece<'o>>> {
     let mut missing = Vec::new();
-    let (mut turn, mut direct) = (FIRST, 0);
+    let (mut turn, mut direct) = (FIRST, if mapped.bytes.is_empty() { usize::MAX } else { 0 });
     while let Some((offset, piece)) = share.pop() {
         let got =
             read_cached(file.as_std(), piece, mapped.offset + offset).map_err(|why| Error::io("cannot read", &why))?;

@@ -3,6 +3,7 @@
 //! A row exists once every column has it: the smallest count is the length, and no other file says so.
 
 mod appender;
+mod batches;
 mod join;
 mod mend;
 mod reader;

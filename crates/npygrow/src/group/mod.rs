@@ -299,10 +299,10 @@ impl Group {
         let ours = self.files().all(|file| file.is_owned());
         let untold = self.buffered > 0 || self.latched.is_none() && self.files().all(|file| !file.is_latched());
         let published = if ours && untold { self.commit().map(drop) } else { Ok(()) };
-        let lost = core::mem::take(&mut self.buffered);
+        let (lost, word) = (core::mem::take(&mut self.buffered), self.word());
         let mut done = published.map_err(|error| match lost {
             0 => error,
-            _ => error.and(alloc::format!("{} lost", count(lost, "buffered row"))),
+            _ => error.and(alloc::format!("{} lost", count(lost, &alloc::format!("buffered {word}")))),
         });
         for column in core::mem::take(&mut self.columns) {
             for mut file in column.into_files() {

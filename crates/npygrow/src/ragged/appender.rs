@@ -64,10 +64,16 @@ impl RaggedAppender {
         self.len() == 0
     }
 
-    /// How many values there are in all items.
+    /// How many values there are in all items, those in the buffer included.
     #[must_use]
     pub fn values_len(&self) -> u64 {
         self.column().end()
+    }
+
+    /// How many of them readers see: all but those in the buffer.
+    #[must_use]
+    pub fn committed_values(&self) -> u64 {
+        self.column().committed_end()
     }
 
     /// The dtype of the values, once it is known.

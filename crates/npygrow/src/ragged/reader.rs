@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 /// ```
 #[derive(Clone)]
 pub struct Ragged {
-    path: Arc<Path>,
-    values: View,
+    pub(super) path: Arc<Path>,
+    pub(super) values: View,
     offsets: View,
     items: u64,
 }
@@ -181,6 +181,15 @@ impl Ragged {
     /// As [`range`](Ragged::range), for the first item that is wrong; `Mismatch` when `out` is not as long as they are, or the
     /// file was cut; `Io` when reading fails.
     pub fn gather_into(&self, items: &[u64], out: &mut [u8]) -> Result<()> {
+        self.gather_from(self.values.bytes(), items, out)
+    }
+
+    /// As [`gather_into`](Ragged::gather_into), but never through the mapping, whose pages then are not this process's.
+    pub(super) fn gather_unmapped(&self, items: &[u64], out: &mut [u8]) -> Result<()> {
+        self.gather_from(&[], items, out)
+    }
+
+    fn gather_from(&self, bytes: &[u8], items: &[u64], out: &mut [u8]) -> Result<()> {
         let (row_size, window) = (self.values.row_size(), self.values.window());
         let start = window.start + self.values.rows().found.layout.data_start;
         let (mut pieces, mut all) = (Vec::with_capacity(items.len()), 0_usize);
@@ -192,7 +201,7 @@ impl Ragged {
         }
         let gathered = match all == out.len() {
             true => {
-                let (file, bytes) = (window.file.as_std(), self.values.bytes());
+                let file = window.file.as_std();
                 gather_pieces(&window.file, &Mapped { file, bytes, offset: start, is_writable: false }, &pieces, out)
             }
             false => Err(error!(Mismatch, "expected a buffer of {all} bytes, found {}", out.len())),
