@@ -120,7 +120,8 @@ pub use create::Room;
 #[cfg(feature = "std")]
 pub use dataset::{
     Column, ColumnBookmark, ColumnRecovery, ColumnReport, ColumnSpec, Dataset, DatasetAppender, DatasetBookmark,
-    FolderRecovery, FolderReport, concat_folders, inspect_folder, recover_folder, recover_folder_in,
+    FolderJoined, FolderRecovery, FolderReport, concat_folders, concat_folders_in, inspect_folder, recover_folder,
+    recover_folder_in,
 };
 #[cfg(feature = "std")]
 pub use group::ColumnPart;

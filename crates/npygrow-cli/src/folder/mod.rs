@@ -5,7 +5,7 @@ mod mend;
 mod print;
 
 pub(crate) use info::{cells, facts, is_uneven, page, state};
-pub(crate) use mend::{Mended, join, recover, truncate};
+pub(crate) use mend::{Mended, joined, joined_facts, recover, truncate};
 pub(crate) use print::FolderPrinter;
 
 use crate::text::word;

@@ -68,16 +68,16 @@ pub struct ColumnReport {
 }
 
 /// A column by its files.
-struct Files {
-    name: String,
-    folder: Arc<dyn Folder>,
-    values: OsString,
-    offsets: Option<OsString>,
+pub(super) struct Files {
+    pub(super) name: String,
+    pub(super) folder: Arc<dyn Folder>,
+    pub(super) values: OsString,
+    pub(super) offsets: Option<OsString>,
 }
 
 impl Files {
     /// Those of the columns in `folder`, or of the one that it is.
-    fn all(folder: &Arc<dyn Folder>) -> Result<Vec<Files>> {
+    pub(super) fn all(folder: &Arc<dyn Folder>) -> Result<Vec<Files>> {
         let ragged = |name: &str, folder: Arc<dyn Folder>| Files {
             name: name.into(),
             folder,

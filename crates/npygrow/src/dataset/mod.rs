@@ -9,7 +9,7 @@ mod mend;
 mod reader;
 
 pub use appender::{ColumnSpec, DatasetAppender};
-pub use join::concat_folders;
+pub use join::{FolderJoined, concat_folders, concat_folders_in};
 pub use mend::{
     ColumnRecovery, ColumnReport, FolderRecovery, FolderReport, inspect_folder, recover_folder, recover_folder_in,
 };

@@ -12,6 +12,7 @@ pub use column::ColumnPart;
 pub(crate) use column::{
     Column, OFFSETS, VALUES, check_offsets, check_values, covered, good_items, not_from_0, offset,
 };
+pub(crate) use publish::Stream;
 
 use crate::append::Appender;
 use crate::error::{Error, Result, count, error};

@@ -164,6 +164,11 @@ impl RaggedAppender {
         self.group.truncate(items)
     }
 
+    /// What grows.
+    pub(crate) fn group(&mut self) -> &mut Group {
+        &mut self.group
+    }
+
     /// Publishes what is buffered and gives the locks back.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use npygrow::storage::{Directory, Folder};
 use npygrow::{
     Appender, Column, ColumnPart, Dataset, DatasetAppender, Durability, ErrorKind, MAX_HEADER_SIZE, Options, Reader,
-    RecoverOptions, concat_folders, inspect_folder, recover_folder,
+    RecoverOptions, inspect_folder, recover_folder,
 };
 use std::fs;
 use std::path::Path;
@@ -258,30 +258,6 @@ fn several_appenders_take_turns() {
         let own: Vec<Row> = all.iter().filter(|row| row.0 / 1000 == who).cloned().collect();
         assert_eq!(own, some(who * 1000, 40), "the rows of {who}, in their order");
     }
-}
-
-#[test]
-fn folders_are_joined() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    for (name, from, count) in [("one", 0, 5), ("none", 0, 0), ("two", 5, 20_000)] {
-        append(&mut open(&path(name), Options::default()), &some(from, count)).unwrap();
-    }
-    let inputs = [path("one"), path("none"), path("two")];
-    assert_eq!(concat_folders(&inputs, path("all"), Options::default()).unwrap(), 20_005);
-    assert_eq!(read(&path("all")), some(0, 20_005));
-    assert_eq!(
-        text(concat_folders(&inputs, path("all"), Options::default()), ErrorKind::Io),
-        "cannot make a new file (mode \"x\"): File exists (os error 17)"
-    );
-    let mut other = DatasetAppender::open(path("other")).unwrap();
-    other.define("label", &"<u4".parse().unwrap(), &[]).unwrap();
-    other.append(0, &[("label", ColumnPart::Rows(&[]))]).unwrap();
-    let why =
-        text(concat_folders(&[path("one"), path("other")], path("wrong"), Options::default()), ErrorKind::Mismatch);
-    let found = "\"label\" with rows of dtype <u2 and shape (), found \"label\" with rows of dtype <u4 and shape ()";
-    assert!(why.ends_with(found), "{why}");
-    assert!(!path("wrong").exists());
 }
 
 /// A first append makes its columns while it holds the folder's lock.

@@ -10,6 +10,7 @@ mod append;
 mod architecture;
 mod background;
 mod concat;
+mod concat_folders;
 mod consume;
 mod create;
 mod dataset;
