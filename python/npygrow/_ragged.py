@@ -220,7 +220,9 @@ class Ragged(Folder[list[_Item]]):
         >>> [[len(item) for item in batch] for batch in ng.Ragged(path).batches(2, bucket=2)]
         [[1, 1], [4, 4]]
         """
-        numbers = None if self._numbers is None else (self._numbers.start, self._numbers.step, len(self._numbers))
+        some = self._numbers
+        # One without items may begin at -1.
+        numbers = None if some is None else (max(0, some.start), some.step, len(some))
         return self._items.batches(size, shuffle, seed, drop_last, bucket, numbers)
 
     @property

@@ -197,11 +197,11 @@ def test_buckets_of_rows(tmp_path):
         assert all((batch["row"] * 7 % 31).tolist() == lengths for batch, lengths in zip(batches, of_items, strict=True))
         assert all(lengths == sorted(lengths) for lengths in of_items)
         assert sorted(row for batch in batches for row in batch["row"].tolist()) == list(range(103))
-    with raises(ValueError, run, "a bucket is sorted by the lengths of one ragged column: name it, by='more' for one of more, text"):
+    with raises(ValueError, run, 'a bucket is sorted by the lengths of one ragged column: name it, by="more" for one of more, text'):
         run.batches(5, bucket=4)
     with raises(ValueError, run, "by names the column whose lengths a bucket is sorted by: give bucket too"):
         run.batches(5, by="text")
-    with raises(ng.MismatchError, run, "expected a ragged column to sort by, found 'row': the ragged columns are more, text"):
+    with raises(ng.MismatchError, run, 'expected a ragged column to sort by, found "row": the ragged columns are more, text'):
         run.batches(5, bucket=4, by="row")
     with raises(ValueError, run, "expected buckets of one batch or more, found 0"):
         run.batches(5, bucket=0, by="text")
@@ -328,7 +328,12 @@ def test_inspect_and_recover(run5, folder):
     ]
     assert report.columns[1].offsets is None and report.columns[2].values.health == "tail"
     assert "columns" in str(report) and "label: 6 rows of int64, clean" in str(report).replace("\n", " ")
-    done = ng.recover(folder)
+    # None of the headers is ours: no append of ours can have left it so.
+    found = "expected files that go together, found image.npy of 5 rows, label.npy of 6 rows, text/values.npy of 10 values, "
+    with pytest.raises(ng.NeedsRecoveryError, match=re.escape(found)):
+        ng.recover(folder)
+    assert len(np.load(folder / "label.npy")) == 6
+    done = ng.recover(folder, tail="drop")
     assert done.rows == 5 and [(column.held, column.cut) for column in done.columns] == [(5, 0), (6, 1), (5, 0)]
     assert done.columns[2].values.cut == 1 and "label: 6 rows held, 1 of them cut" in str(done)
     assert ng.inspect(folder).advice is None

@@ -132,7 +132,7 @@ impl Concat {
         let joined = match asked.iter().find(|(is_asked, _)| *is_asked) {
             Some((_, option)) => {
                 let text = format!("{option} is for files: folders are joined whole, row after row");
-                Err(Error::new(ErrorKind::Unsupported, text))
+                Err(Error::new(ErrorKind::Mismatch, text))
             }
             None => {
                 let mut bar = Bar::new(is_watched.then_some(&mut *err));

@@ -1,10 +1,10 @@
 //! Mending files: counting what is there, and making room to grow.
 
 use crate::create::{Place, Room, missing, wait};
-use crate::error::{Result, error};
+use crate::error::{Error, Result, error};
 use crate::format::{Growable, Layout, MAX_HEADER_SIZE, MAX_ROWS, plain_header};
 use crate::grow::{Durability, no_room, tears};
-use crate::open::{Found, Growth, Health, truncated};
+use crate::open::{Found, Growth, Health, find, truncated};
 use crate::options::Options;
 use crate::storage::{BLOCK, Folder, Hold, Latched, Storage};
 use crate::tail::sequence;
@@ -105,6 +105,16 @@ fn recover_at(place: &Place, options: RecoverOptions) -> Result<Recovery> {
     let recovery = plan.report(&*storage, &found)?;
     plan.carry_out(place, storage, found, options.max_header_size)?;
     Ok(recovery)
+}
+
+/// What [`recover_in`] would do. Changes nothing and takes no lock.
+pub(crate) fn plan_in(folder: &Arc<dyn Folder>, name: &OsStr, options: RecoverOptions) -> Result<Recovery> {
+    let plan = || {
+        let storage = folder.open(name, false)?.ok_or_else(missing)?;
+        let found = find(&*storage, options.max_header_size)?;
+        Plan::new(&found, options)?.report(&*storage, &found)
+    };
+    plan().map_err(|error: Error| error.at(folder.path(name).display()))
 }
 
 /// Cuts a file that is well to its first `rows` rows, on the disk.

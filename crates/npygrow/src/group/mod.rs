@@ -13,6 +13,7 @@ pub(crate) use column::{
     Column, OFFSETS, VALUES, check_offsets, check_values, covered, good_items, not_from_0, offset,
 };
 pub(crate) use publish::Stream;
+pub(crate) use settle::{GO_TOGETHER, force};
 
 use crate::append::Appender;
 use crate::error::{Error, Result, count, error};

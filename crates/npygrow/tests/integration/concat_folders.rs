@@ -217,7 +217,7 @@ fn all_that_does_not_fit_is_named_and_nothing_is_made() {
     {
         let error = concat_folders(&inputs[..1], &all, &options, &mut |_, _| Ok(())).unwrap_err();
         assert_eq!(error.detail(), format!("{what} is for files: folders are joined whole, row after row"));
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.kind(), ErrorKind::Mismatch);
     }
     let names = names(&folder);
     assert!(names.iter().all(|name| !name.starts_with('.')) && !all.exists(), "{names:?}");

@@ -16,6 +16,7 @@ mod create;
 mod dataset;
 mod edges;
 mod faults;
+mod faults_joins;
 mod faults_together;
 mod follow;
 mod gather;

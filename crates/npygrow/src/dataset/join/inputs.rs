@@ -4,7 +4,7 @@ use super::output::{Output, Standing};
 use crate::append::Batch;
 use crate::concat::inputs::{Input as Given, Part, Want, refusal};
 use crate::create::{Place, missing};
-use crate::dataset::mend::Files;
+use crate::dataset::files::Files;
 use crate::dataset::{DatasetAppender, Kind, file_name};
 use crate::error::{Error, Result, error};
 use crate::format::Order;

@@ -63,8 +63,8 @@ pub struct FolderJoined {
 ///
 /// # Errors
 ///
-/// As [`concat_with`](crate::concat_with); `Malformed` when an input's offsets go down; `Unsupported` for what
-/// [`ConcatOptions`] has for files alone: an axis, inputs that are consumed.
+/// As [`concat_with`](crate::concat_with); `Malformed` when an input's offsets go down; `Mismatch` for what [`ConcatOptions`] has
+/// for files alone: an axis, inputs that are consumed.
 pub fn concat_folders(
     inputs: &[impl AsRef<Path>],
     output: impl AsRef<Path>,
@@ -114,7 +114,7 @@ fn run(
     let options = &output.options;
     for (asked, what) in [(options.consume, "consume"), (options.axis.is_some(), "axis")] {
         if asked {
-            return Err(error!(Unsupported, "{what} is for files: folders are joined whole, row after row"));
+            return Err(error!(Mismatch, "{what} is for files: folders are joined whole, row after row"));
         }
     }
     let standing = output.look()?;
