@@ -66,7 +66,7 @@ def test_concat_says_what_does_not_fit(tmp_path, parts):
         with pytest.raises(ng.MismatchError, match="is for files: folders are joined whole, row after row$"):
             ng.concat(parts, out, **options)
     np.save(tmp_path / "rows.npy", np.arange(3))
-    with refused(NotADirectoryError, tmp_path / "rows.npy", "expected a folder, found a file"):
+    with pytest.raises(NotADirectoryError, match="expected a folder, found a file.*rows.npy"):
         ng.concat([*parts, tmp_path / "rows.npy"], out)
     with ng.DatasetAppender(tmp_path / "other") as run:
         run.append({"label": np.zeros(3, "f4")})

@@ -57,25 +57,33 @@ impl Files {
         let mended = plan_in(&self.folder, &self.values, options)?.rows;
         let (is_cut_short, values) = (matches!(values.health, Health::Truncated { .. }), held(&values));
         let Some(name) = &self.offsets else {
-            return Ok(Standing { whole, mended, values, offsets: None, is_cut_short });
+            return Ok(Standing { whole, mended, values, offsets: None, is_cut_short, goes_down: false });
         };
         let (storage, offsets) = self.found(name, limit)?;
         // As far as they are there.
         let there = offsets.layout.rows_in(offsets.size.saturating_sub(offsets.layout.data_start)).0;
         let some = plan_in(&self.folder, name, options)?.rows.min(there);
         let read = |first, buf: &mut [u8]| storage.read_exact_at(offsets.layout.end(first)?, buf);
-        let (mended, _) = good_items(some, mended, read)?;
-        Ok(Standing { whole, mended, values, offsets: Some(held(&offsets).saturating_sub(1)), is_cut_short })
+        let (mended, end) = good_items(some, mended, read)?;
+        let goes_down = mended + 1 < some && offset_at(&*storage, &offsets, mended + 1).is_ok_and(|next| next < end);
+        let offsets = Some(held(&offsets).saturating_sub(1));
+        Ok(Standing { whole, mended, values, offsets, is_cut_short, goes_down })
     }
 
     /// Whether rows or values that can be read would go, were it cut to `rows` rows.
     pub(super) fn loses(&self, standing: &Standing, rows: u64, max_header_size: u64) -> Result<bool> {
         let Some(name) = &self.offsets else { return Ok(standing.values > rows) };
+        if standing.whole > rows {
+            return Ok(true);
+        }
+        let items = standing.offsets.unwrap_or(0);
+        if standing.is_cut_short && items > rows {
+            // What is left of an item that is torn is cut, as a torn row is; its offsets are worth nothing.
+            return Ok(false);
+        }
         let (storage, offsets) = self.found(name, max_header_size)?;
         let end = if held(&offsets) > rows { offset_at(&*storage, &offsets, rows)? } else { 0 };
-        // Of values that are gone from the disk the offsets are worth nothing.
-        let unheld = !standing.is_cut_short && standing.offsets.is_some_and(|items| items > rows);
-        Ok(standing.values > end || standing.whole > rows || unheld)
+        Ok(standing.values > end || items > rows)
     }
 
     /// What its files hold, for a message.
@@ -154,6 +162,8 @@ pub(super) struct Standing {
     offsets: Option<u64>,
     /// Whether rows or values that are counted are not there.
     is_cut_short: bool,
+    /// Whether the offsets do, which an appender does not look for.
+    pub(super) goes_down: bool,
 }
 
 /// The rows that a file counts and holds.

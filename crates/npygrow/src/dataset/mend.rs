@@ -115,22 +115,28 @@ fn settle(
     let cut = RecoverOptions { tail: Tail::Drop, zerofill_incomplete: false, ..options };
     let plans = all.iter().map(|files| files.plan(cut)).collect::<Result<Vec<_>>>()?;
     let appender = Options::default().max_header_size(options.max_header_size);
-    let opened = match is_items(&**folder)? {
-        true => appender
-            .open_ragged_in(folder.clone())
-            .and_then(|items| Ok((items.len(), items.close()?)).map(|(len, ())| len)),
-        false => {
-            appender.open_dataset_in(folder.clone()).and_then(|run| Ok((run.len(), run.close()?)).map(|(len, ())| len))
-        }
+    let refusal = || {
+        let told: Vec<_> = all.iter().zip(standings).map(|(files, standing)| files.told(standing)).collect();
+        let word = if all.iter().any(|files| files.name.is_empty()) { "item" } else { "row" };
+        error!(NeedsRecovery, "{GO_TOGETHER}{}: {}", told.join(", "), force(rows, word))
     };
-    let rows = opened.map_err(|error| match error.kind() {
+    if standings.iter().any(|standing| standing.goes_down) {
+        return Err(refusal());
+    }
+    let settled = match is_items(&**folder)? {
+        true => appender.open_ragged_in(folder.clone()).and_then(|items| {
+            let rows = items.len();
+            items.close().map(|()| rows)
+        }),
+        false => appender.open_dataset_in(folder.clone()).and_then(|run| {
+            let rows = run.len();
+            run.close().map(|()| rows)
+        }),
+    };
+    let rows = settled.map_err(|error| match error.kind() {
         ErrorKind::Io | ErrorKind::Locked | ErrorKind::Latched => error,
         _ if error.detail().starts_with(GO_TOGETHER) => error,
-        _ => {
-            let told: Vec<_> = all.iter().zip(standings).map(|(files, standing)| files.told(standing)).collect();
-            let word = if all.iter().any(|files| files.name.is_empty()) { "item" } else { "row" };
-            error!(NeedsRecovery, "{GO_TOGETHER}{}: {}", told.join(", "), force(rows, word))
-        }
+        _ => refusal(),
     })?;
     let column = |((files, standing), (values, offsets)): ((&Files, &Standing), _)| {
         let (name, held) = (files.name.clone(), standing.whole);

@@ -69,7 +69,9 @@ fn one(
     }
     let names = Folder::names(&*shared).map_err(|error| say("names", error))?;
     let tidy = names.iter().all(|name| !name.to_string_lossy().starts_with('.'));
-    if !died && !tidy && hit != Call::RemoveFolder {
+    // A swap that may not last keeps the folder that was replaced.
+    let keeps = hit == Call::RemoveFolder || hit == Call::SyncFolder && on_exists == OnExists::Replace;
+    if !died && !tidy && !keeps {
         return Err(format!("{hit:?}: leaves {names:?}"));
     }
     if found == before {
