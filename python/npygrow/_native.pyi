@@ -1,7 +1,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as _Sequence
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, SupportsIndex, TypeVar, final, overload
 
 import numpy as np
@@ -137,6 +137,7 @@ class Batches(Generic[_Batch]):
     def __len__(self) -> int: ...
     def __iter__(self) -> Batches[_Batch]: ...
     def __next__(self) -> _Batch: ...
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def __reduce__(self) -> Any: ...
 
 @final
