@@ -1,5 +1,5 @@
-//! Where NumPy's memory becomes bytes, a mapping becomes NumPy's memory and row numbers a range: the one file with
-//! `unsafe`.
+//! Where NumPy's memory becomes bytes, a mapping becomes NumPy's memory and row numbers a range: with `arrow/c_data.rs` the
+//! only file with `unsafe`.
 #![allow(unsafe_code)]
 
 use npygrow::{Block, Order, View};

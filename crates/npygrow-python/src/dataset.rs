@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::array::Array;
+use crate::arrow::Arrow;
 use crate::convert::range;
 use crate::dtype::FsPath;
 use crate::errors::raise;
@@ -77,6 +78,11 @@ impl Columns {
     /// The columns as they are now, made for whoever asks.
     fn columns<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         columns(py, &self.dataset(py)?)
+    }
+
+    /// The columns as Arrow has them; the named ones are text.
+    fn arrow(&self, py: Python<'_>, text: Vec<String>) -> PyResult<Arrow> {
+        Arrow::of_columns(py, &self.dataset(py)?, &text)
     }
 
     /// The path, as it was given.

@@ -4,6 +4,7 @@
 mod appender;
 mod arguments;
 mod array;
+mod arrow;
 mod batches;
 mod checked;
 mod concat;
@@ -30,6 +31,8 @@ mod _native {
     use crate::appender::Appender;
     #[pymodule_export]
     use crate::array::{_reopen, Array, open};
+    #[pymodule_export]
+    use crate::arrow::Arrow;
     #[pymodule_export]
     use crate::batches::Batches;
     #[pymodule_export]

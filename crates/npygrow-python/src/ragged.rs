@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::array::array_over;
+use crate::arrow::Arrow;
 use crate::convert::{fill, range};
 use crate::dtype::FsPath;
 use crate::errors::{MismatchError, raise};
@@ -194,6 +195,11 @@ impl Items {
     #[getter]
     fn closed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.mapped.lock(py)?.is_none())
+    }
+
+    /// The items from one to another, as Arrow has them.
+    fn arrow(&self, py: Python<'_>, start: u64, stop: u64, text: bool) -> PyResult<Arrow> {
+        Arrow::of_items(py, &self.ragged(py)?, start..stop, text)
     }
 
     /// Waits for more.
