@@ -194,13 +194,13 @@ class Dataset:
         >>> hasattr(ng.Dataset(path), "__arrow_c_stream__")  # pyarrow.table(run), polars.DataFrame(run)
         True
         """
-        return self._columns.arrow(texts(self.path, self._columns.shared()[1], text))
+        return self._columns.arrow(texts(self.path, self._columns.shared()[1], text), True)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def __arrow_c_schema__(self) -> object:
-        return self.to_arrow().__arrow_c_schema__()
+        return self._columns.arrow([], False).__arrow_c_schema__()
 
     def to_awkward(self, *, text: str | Iterable[str] = ()) -> Any:
         """An awkward array of records over the mapping, which it keeps: nothing is copied.

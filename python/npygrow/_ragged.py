@@ -298,7 +298,7 @@ class Ragged:
         return self.to_arrow().__arrow_c_array__(requested_schema)
 
     def __arrow_c_schema__(self) -> object:
-        return self.to_arrow().__arrow_c_schema__()
+        return self._items.arrow(0, 0, False).__arrow_c_schema__()
 
     def to_awkward(self, *, text: bool = False) -> Any:
         """An awkward array over the mapping, which it keeps: nothing is copied.

@@ -239,13 +239,23 @@ def test_what_is_no_text_is_refused(tmp_path):
 def test_offsets_that_lie_are_refused(tmp_path, offsets):
     """A library would read wherever they say."""
     words = ng.Ragged(folder_of(tmp_path / "words", np.arange(4), offsets))
-    for lend in (words.to_arrow, words.__arrow_c_array__, words.__arrow_c_schema__):
+    for lend in (words.to_arrow, words.__arrow_c_array__):
         with pytest.raises(ng.FormatError, match="item 1 goes from|offset"):
             lend()
     with pytest.raises(ng.FormatError):
         words.to_arrow(text=True)
     with pytest.raises(ng.FormatError):
         ng.Dataset(tmp_path).__arrow_c_stream__()
+
+
+def test_the_type_alone_reads_nothing(tmp_path, dataset, pa):
+    """DuckDB asks for it twice before it asks for the data."""
+    words = ng.Ragged(folder_of(tmp_path / "words", np.arange(4), [0, 3, 2, 4]))
+    assert pa.field(words).type == pa.large_list(pa.int64())
+    assert pa.field(words[::2]).type == pa.large_list(pa.int64())
+    assert pa.field(dataset["image"]).type == pa.list_(pa.list_(pa.uint8(), 2), 2)
+    folder_of(tmp_path / "run/words", np.arange(4), [0, 3, 2, 4])
+    assert pa.schema(ng.Dataset(dataset.path)).names[-2:] == ["words", "x"]
 
 
 def test_a_slice_without_the_bad_item_is_taken(tmp_path, pa):

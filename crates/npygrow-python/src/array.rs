@@ -451,11 +451,12 @@ impl Array {
         py: Python<'py>,
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Capsules<'py>> {
-        Arrow::of_rows(py, &self.view(py)?)?.__arrow_c_array__(py, requested_schema)
+        let view = self.view(py)?;
+        Arrow::of_rows(py, &view, view.len())?.__arrow_c_array__(py, requested_schema)
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        Arrow::of_rows(py, &self.view(py)?)?.__arrow_c_schema__(py)
+        Arrow::of_rows(py, &self.view(py)?, 0)?.__arrow_c_schema__(py)
     }
 
     /// Which rows of which file it has: the same for whoever opens them. What mode "c" changes nobody else sees.

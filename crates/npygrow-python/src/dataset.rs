@@ -80,9 +80,11 @@ impl Columns {
         columns(py, &self.dataset(py)?)
     }
 
-    /// The columns as Arrow has them; the named ones are text.
-    fn arrow(&self, py: Python<'_>, text: Vec<String>) -> PyResult<Arrow> {
-        Arrow::of_columns(py, &self.dataset(py)?, &text)
+    /// The columns as Arrow has them; the named ones are text. Without any rows: for their types alone.
+    fn arrow(&self, py: Python<'_>, text: Vec<String>, rows: bool) -> PyResult<Arrow> {
+        let dataset = self.dataset(py)?;
+        let dataset = if rows { dataset } else { dataset.first(0).map_err(raise)? };
+        Arrow::of_columns(py, &dataset, &text)
     }
 
     /// The path, as it was given.

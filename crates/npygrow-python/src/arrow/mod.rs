@@ -82,9 +82,9 @@ impl Arrow {
         Ok(Arrow { column: Column { name: CString::default(), ..column }.into() })
     }
 
-    /// The rows of an array.
-    pub(crate) fn of_rows(py: Python<'_>, view: &View) -> PyResult<Self> {
-        Arrow::of(py, || rows(view, view.len()))
+    /// The first `len` rows of an array; for the type alone, none of them.
+    pub(crate) fn of_rows(py: Python<'_>, view: &View, len: u64) -> PyResult<Self> {
+        Arrow::of(py, || rows(view, len))
     }
 
     /// Some of the items of a folder.
