@@ -63,7 +63,7 @@ class Work:
             self._blocks: Iterator[Any] = (as_array(item, appender.path, appender.dtype) for item in source)
             return
         source = _sliceable(source, appender)
-        total, self.rows = _check(source, appender, exact, first and first.rows)
+        total, self.rows = _check(source, appender, exact, None if first is None else first.rows)
         self.total = total
         if not 0 <= start <= total:
             raise ValueError(f"start must be a row of the source or its end, 0 to {total}, not {start}")

@@ -126,9 +126,8 @@ def test_bad_arguments(path):
         array.batches(0)
     with refused(ValueError, path, "a seed is for shuffle=True"):
         array.batches(1, seed=3)
-    for size, error in ((-1, OverflowError), (1.5, TypeError)):
-        with pytest.raises(error):
-            array.batches(size)
+    with pytest.raises(TypeError):
+        array.batches(1.5)
     np.save(path, np.array(1))
     with refused(ValueError, path, "a single value .0-d. has no rows to make batches of"):
         ng.open(path).batches(1)
