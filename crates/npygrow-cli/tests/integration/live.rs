@@ -8,8 +8,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 fn start(folder: &Folder, args: &[&str]) -> (Child, ChildStdin) {
-    let mut command =
-        folder.command(&[&["append", "live.npy", "-", "--dtype", "<f4", "--row-shape", "2"], args].concat());
+    // As from a terminal, also where the tests themselves run in the background.
+    start_with(folder, "--default-signal=INT", args)
+}
+
+/// Starts `npy` with a word to `env` on its signals.
+fn start_with(folder: &Folder, signals: &str, args: &[&str]) -> (Child, ChildStdin) {
+    let npy = folder.command(&[&["append", "live.npy", "-", "--dtype", "<f4", "--row-shape", "2"], args].concat());
+    let mut command = Command::new("env");
+    command.arg(signals).arg(npy.get_program()).args(npy.get_args()).current_dir(npy.get_current_dir().unwrap());
     let mut npy = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let input = npy.stdin.take().unwrap();
     (npy, input)
@@ -91,6 +98,19 @@ fn a_second_ctrl_c_ends_what_cannot_heed_the_first() {
     assert_eq!(npy.wait().unwrap().code(), None);
     drop(other);
     see(&folder, &[]);
+}
+
+#[test]
+fn ctrl_c_is_ignored_by_who_was_started_so() {
+    let folder = Folder::new();
+    let (npy, mut input) = start_with(&folder, "--ignore-signal=INT", &["--csv"]);
+    see(&folder, &[]);
+    interrupt(&npy);
+    input.write_all(b"1,2\n").unwrap();
+    see(&folder, &[[1.0, 2.0]]);
+    drop(input);
+    let expected = ("live.npy: 1 row appended, 1 in all\n".into(), String::new(), Some(0));
+    assert_eq!(said(&npy.wait_with_output().unwrap()), expected);
 }
 
 #[test]
