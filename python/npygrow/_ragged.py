@@ -9,9 +9,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._elsewhere import awkward, awkward_items
 from ._folder import Folder, Path, sizes_of
 from ._index import many, one
-from ._native import Batches, Items, _spread
+from ._native import Arrow, Batches, Items, _spread
 
 _Item = NDArray[Any]
 
@@ -24,7 +25,8 @@ class Ragged(Folder[list[_Item]]):
 
     An item is a read-only ndarray over the mapping, a slice is a `Ragged` of the same items, which does not grow; a
     list, an array or a mask of indices gives what `take` does. What was taken from it stays when this object is
-    refreshed or closed. It is a context manager; a pickle of it names the folder and the items, and holds none.
+    refreshed or closed. Libraries that take Arrow's data take it as lists. It is a context manager; a pickle of it names
+    the folder and the items, and holds none.
 
     Parameters
     ----------
@@ -224,6 +226,93 @@ class Ragged(Folder[list[_Item]]):
         # One without items may begin at -1.
         numbers = None if some is None else (max(0, some.start), some.step, len(some))
         return self._items.batches(size, shuffle, seed, drop_last, bucket, numbers)
+
+    def to_arrow(self, *, text: bool = False) -> Arrow:
+        """The items for libraries that take Arrow's data, over the mapping: lists, or text.
+
+        pyarrow, polars and others take this object itself; this is for items that are text, and for a second reader of
+        the same items. The offsets are checked, and the text, before a library sees them. What it made of them stays when
+        this object is refreshed or closed.
+
+        Parameters
+        ----------
+        text : bool
+            The items are text in UTF-8, as `RaggedAppender.append_text` writes it: strings (large_string) rather than
+            lists (large_list) of uint8.
+
+        Returns
+        -------
+        Arrow
+            An object for others alone, by Arrow's PyCapsule interface.
+
+        Raises
+        ------
+        MismatchError
+            The items are no text, or of a dtype that Arrow has otherwise. Nothing is copied but booleans, which are bits
+            there, and the bits that say which dates are missing.
+        FormatError
+            The offsets go down, or past the values.
+        ValueError
+            It is a slice with a step, whose items lie apart.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import npygrow as ng
+        >>> path = os.path.join(tempfile.mkdtemp(), "words")
+        >>> with ng.RaggedAppender(path) as words:
+        ...     words.append_text("grow")
+        range(0, 1)
+        >>> words = ng.Ragged(path).to_arrow(text=True)
+        >>> hasattr(words, "__arrow_c_array__")              # pyarrow.array(words), polars.Series(words)
+        True
+        """
+        numbers = range(len(self._items)) if self._numbers is None else self._numbers
+        if len(numbers) > 1 and numbers.step != 1:
+            raise ValueError(f"{self.path}: items that lie apart take a copy: give the library take({numbers})")
+        return self._items.arrow(numbers.start, numbers.start + len(numbers), text)
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
+        return self.to_arrow().__arrow_c_array__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        return self._items.arrow(0, 0, False).__arrow_c_schema__()
+
+    def to_awkward(self, *, text: bool = False) -> Any:
+        """An awkward array over the mapping, which it keeps: nothing is copied.
+
+        Parameters
+        ----------
+        text : bool
+            The items are text in UTF-8: strings rather than lists of uint8.
+
+        Returns
+        -------
+        awkward.Array
+
+        Raises
+        ------
+        ImportError
+            The library awkward is not installed.
+        FormatError
+            The offsets go down, or past the values.
+        MismatchError
+            The items are no bytes.
+        """
+        return awkward().Array(self._awkward(text))
+
+    def _awkward(self, text: bool = False) -> Any:
+        items = self._items.copy()
+        numbers = range(len(items)) if self._numbers is None else self._numbers
+        offsets = items.offsets
+        first, last = (min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])) if numbers else (0, 0)
+        falls = offsets[first + 1 : last + 2] < offsets[first : last + 1]
+        if falls.any():
+            items.item(first + int(np.argmax(falls)))  # says what is wrong with it
+        return awkward_items(items.values, offsets, numbers, text, self.path)
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return "npygrow.Ragged", self._items.__reduce__()[1], self._numbers
 
     @property
     def values(self) -> NDArray[Any]:

@@ -5,12 +5,17 @@ use numpy::PyArrayDescr;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use std::time::Duration;
 
+use crate::arguments::{Integer, integer};
 use crate::convert::{Owned, ndarray};
 use crate::dtype::to_numpy;
 use crate::errors::{MismatchError, raise};
 use crate::guard::Guarded;
 use crate::ragged::part;
+
+/// How often a wait for the disk looks whether Ctrl-C was pressed.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// Rows batch by batch: an iterator of what `take` gives, made by `batches` of `Array`, `Ragged` and `Dataset`.
 ///
@@ -74,17 +79,23 @@ impl Given {
         drop_last: bool,
     ) -> PyResult<Self> {
         let py = size.py();
-        let size = py.import("operator")?.call_method1("index", (size,))?;
-        let Some(size) = size.extract::<u64>().ok().filter(|size| *size > 0) else {
-            let text = format!("{path}: expected batches of one row or more, found {size}");
-            return Err(MismatchError::new_err(text));
+        let size = match integer(size)? {
+            Integer::Fits(0) | Integer::Below => {
+                let text = format!("{path}: expected batches of one row or more, found {size}");
+                return Err(MismatchError::new_err(text));
+            }
+            Integer::Fits(size) => size,
+            // One batch of all rows.
+            Integer::Above => u64::MAX,
         };
         let seed = match seed {
             Some(_) if !shuffle => return Err(PyValueError::new_err(format!("{path}: a seed is for shuffle=True"))),
             Some(seed) => {
-                let seed = py.import("operator")?.call_method1("index", (seed,))?;
-                let text = || format!("{path}: expected a seed from 0 to 2**64 - 1, found {seed}");
-                Some(seed.extract().map_err(|_| PyValueError::new_err(text()))?)
+                let Integer::Fits(seed) = integer(seed)? else {
+                    let text = format!("{path}: expected a seed from 0 to 2**64 - 1, found {seed}");
+                    return Err(PyValueError::new_err(text));
+                };
+                Some(seed)
             }
             None if shuffle => {
                 let chance = py.import("random")?.getattr("SystemRandom")?.call0()?;
@@ -98,12 +109,13 @@ impl Given {
 
 /// How many batches a bucket has.
 pub(crate) fn batches_of(path: &str, bucket: &Bound<'_, PyAny>) -> PyResult<u64> {
-    let bucket = bucket.py().import("operator")?.call_method1("index", (bucket,))?;
-    bucket
-        .extract::<u64>()
-        .ok()
-        .filter(|batches| *batches > 0)
-        .ok_or_else(|| PyValueError::new_err(format!("{path}: expected buckets of one batch or more, found {bucket}")))
+    match integer(bucket)? {
+        Integer::Fits(0) | Integer::Below => {
+            Err(PyValueError::new_err(format!("{path}: expected buckets of one batch or more, found {bucket}")))
+        }
+        Integer::Fits(batches) => Ok(batches),
+        Integer::Above => Ok(u64::MAX),
+    }
 }
 
 #[pymethods]
@@ -115,6 +127,9 @@ impl Batches {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut held = self.batches.lock(py)?;
         let Some(batches) = &mut *held else { return Ok(None) };
+        while !py.detach(|| batches.wait(SLICE)) {
+            py.check_signals()?;
+        }
         let Some(block) = py.detach(|| batches.next()) else { return Ok(None) };
         self.show(py, block.map_err(raise)?).map(Some)
     }

@@ -9,7 +9,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::arguments::header_size;
 use crate::array::array_over;
+use crate::arrow::Arrow;
 use crate::batches::{Batches, Given, batches_of};
 use crate::convert::{fill, range};
 use crate::dtype::FsPath;
@@ -100,7 +102,7 @@ pub(crate) fn _spread(
 #[pymethods]
 impl Items {
     #[new]
-    fn new(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: FsPath, #[pyo3(from_py_with = header_size)] max_header_size: u64) -> PyResult<Self> {
         Items::of(py, py.detach(|| Ragged::open(&path.0, max_header_size)).map_err(raise)?)
     }
 
@@ -213,6 +215,11 @@ impl Items {
     #[getter]
     fn closed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.mapped.lock(py)?.is_none())
+    }
+
+    /// The items from one to another, as Arrow has them.
+    fn arrow(&self, py: Python<'_>, start: u64, stop: u64, text: bool) -> PyResult<Arrow> {
+        Arrow::of_items(py, &self.ragged(py)?, start..stop, text)
     }
 
     /// Waits for more.

@@ -42,8 +42,12 @@ pub(crate) const READERS: usize = 8;
 /// What the first touch of a huge page may take, which is not the disk's doing: the result is new memory.
 const HUGE_PAGE: Duration = Duration::from_micros(400);
 
-/// Work that is worth a thread: starting one takes a tenth of it, and on a busy machine it may come late.
-const SHARE: Duration = Duration::from_micros(500);
+/// Work that is worth a thread: starting one takes a twentieth of it, but on a busy machine it comes late, and is waited for.
+const SHARE: Duration = Duration::from_millis(1);
+
+/// What one thread does before it is known how long the rest would take it: rows cost between 2 ns, where they are in the
+/// processor's cache, and some microseconds, where their pages were never touched.
+const PILOT: Duration = Duration::from_micros(200);
 
 /// Less than this is tried as it is.
 const SAMPLED: usize = 64 << 10;
@@ -172,23 +176,43 @@ pub(crate) fn cut(expected: u64, found: u64) -> Error {
     )
 }
 
-/// Copies what is in memory, and says what is not.
+/// Copies what is in memory, and says what is not: by more threads than this one where what it did at first shows that the
+/// rest is worth it.
 fn copy_in_parallel<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) -> Result<Vec<Missing<'o>>> {
-    let threads = threads_for(rows.len(), out.len());
-    if threads == 1 {
-        return copy(source, rows, out);
+    if source.is_private {
+        return copy_private(source, rows, out);
     }
-    // Several shares for each, so that a thread that is held up holds up nothing else.
-    let share = rows.len().div_ceil(4 * threads);
-    let shares = rows.chunks(share).zip(out.chunks_mut(share * source.row_size));
-    let missing = in_parallel(threads, shares, |(rows, out)| copy(source, rows, out))?;
-    Ok(missing.into_iter().flatten().collect())
+    let (began, count, size) = (Instant::now(), rows.len(), source.row_size);
+    // A touched page pays off later, and a fault touches its neighbours too: with small rows, or many of the file's, so soon
+    // that there are none.
+    let pays_off = size < 2048 || source.map.len() / 512 < out.len();
+    let mut left = Left { rows, out, size, pays_off };
+    let mut missing = copy(source, &mut left, PILOT)?;
+    let rest = left.rows.len();
+    if rest == 0 {
+        return Ok(missing);
+    }
+    let threads = threads_for(began.elapsed().mul_f64(rest as f64 / (count - rest) as f64));
+    let others = in_parallel(threads, left.shares(threads), |mut share| copy(source, &mut share, Duration::MAX))?;
+    missing.extend(others.into_iter().flatten());
+    Ok(missing)
 }
 
-/// How many threads are worth it to copy this much within memory.
-pub(crate) fn threads_for(rows: usize, bytes: usize) -> usize {
-    // A cache miss for each row, then 8 GB/s.
-    let work = Duration::from_nanos(rows as u64 * 30 + bytes as u64 / 8);
+/// The same where the mapping holds what the file does not: no system call could read it.
+fn copy_private<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) -> Result<Vec<Missing<'o>>> {
+    let threads = threads_for(estimate(rows.len(), out.len()));
+    let shares = Left { rows, out, size: source.row_size, pays_off: true }.shares(threads);
+    in_parallel(threads, shares, |share| source.copy_mapped(share.rows, share.out))?;
+    Ok(Vec::new())
+}
+
+/// What copying so many pieces takes where their pages are touched: a cache miss for each, then 8 GB/s.
+pub(crate) fn estimate(pieces: usize, bytes: usize) -> Duration {
+    Duration::from_nanos(pieces as u64 * 30 + bytes as u64 / 8)
+}
+
+/// How many threads are worth it for what one would do in this time.
+pub(crate) fn threads_for(work: Duration) -> usize {
     if work < 2 * SHARE {
         return 1;
     }
@@ -196,36 +220,32 @@ pub(crate) fn threads_for(rows: usize, bytes: usize) -> usize {
     worth.min(thread::available_parallelism().map_or(1, NonZero::get))
 }
 
-/// Copies what is in memory, in whichever of two ways is the faster here, and says what is not.
+/// Copies what is in memory, in whichever of two ways is the faster here, and says what is not; leaves the rest when `limit`
+/// is over.
 ///
 /// The mapping costs least once its pages are touched. A page that is not costs a fault, several times a system call that
 /// copies it; one that is not in memory costs the disk's read-ahead too. No system tells cheaply which pages are which. So
 /// now and then a few rows by the system call, which never waits, show whether those around are in memory and what a row
 /// costs; the mapping goes on, for twice as long each time, while it costs less.
-fn copy<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) -> Result<Vec<Missing<'o>>> {
+fn copy<'o>(source: &Source<'_>, left: &mut Left<'_, 'o>, limit: Duration) -> Result<Vec<Missing<'o>>> {
     const PROBE: usize = 1;
     const FIRST: usize = 64;
     const LAST: usize = 16 << 10;
-    let size = source.row_size;
-    if source.is_private {
-        source.copy_mapped(rows, out)?;
-        return Ok(Vec::new());
-    }
-    // Rows by the system call for each that touched a new page. A touched page pays off later, and a fault touches its
-    // neighbours too: with small rows, or many of the file's, so soon that there are none.
-    let pays_off = size < 2048 || source.map.len() / 512 < out.len();
-    let (direct_share, first_turn) = if pays_off { (0, 4096) } else { (2, FIRST) };
-    let (mut left, mut missing) = (Left { rows, out, size }, Vec::new());
+    // Rows by the system call for each that touched a new page.
+    let (direct_share, first_turn) = if left.pays_off { (0, 4096) } else { (2, FIRST) };
+    let (mut missing, mut spent) = (Vec::new(), Duration::ZERO);
     let (mut turn, mut caution) = (first_turn, FIRST);
-    while !left.rows.is_empty() {
+    while !left.rows.is_empty() && spent < limit {
         let began = Instant::now();
         let (rows, out) = left.take(PROBE);
         let missed = copy_directly(source, rows, out, &mut missing)?;
         let direct = began.elapsed() / rows.len() as u32;
-        let todo = match copy_turn(source, &mut left, turn, direct, missed == 0)? {
+        let pace = copy_turn(source, left, turn, direct, missed == 0, limit)?;
+        let todo = match pace {
             Pace::Untouched(rows) if direct_share > 0 => rows * direct_share,
             Pace::Touched | Pace::Untouched(_) => {
                 (turn, caution) = (LAST.min(2 * turn), FIRST.max(caution / 2));
+                spent += began.elapsed();
                 continue;
             }
             Pace::Disk => {
@@ -236,6 +256,7 @@ fn copy<'o>(source: &Source<'_>, rows: &[u64], out: &'o mut [u8]) -> Result<Vec<
         turn = FIRST;
         let (rows, out) = left.take(todo);
         copy_directly(source, rows, out, &mut missing)?;
+        spent += began.elapsed();
     }
     Ok(missing)
 }
@@ -257,17 +278,18 @@ fn copy_turn(
     turn: usize,
     direct: Duration,
     cached: bool,
+    limit: Duration,
 ) -> Result<Pace> {
     if !cached || source.map.is_empty() {
         return Ok(Pace::Disk);
     }
-    let last_step = (32 << 10) / source.row_size.clamp(128, 32 << 10);
-    let (mut done, mut spent, mut step) = (0, Duration::ZERO, 1);
-    while done < turn && !left.rows.is_empty() {
+    let last_step = (32 << 10) / source.row_size.clamp(32, 32 << 10);
+    let (mut done, mut spent, mut step) = (0, Duration::ZERO, last_step.div_ceil(64));
+    while done < turn && !left.rows.is_empty() && spent < limit {
         let began = Instant::now();
         let (rows, out) = left.take(step.min(turn - done));
         source.copy_mapped(rows, out)?;
-        (done, spent, step) = (done + rows.len(), spent + began.elapsed(), last_step.min(2 * step));
+        (done, spent, step) = (done + rows.len(), spent + began.elapsed(), last_step.min(4 * step));
         if spent > direct * 16 * done as u32 + HUGE_PAGE {
             source.check_whole()?;
             return Ok(Pace::Disk);
@@ -283,6 +305,8 @@ struct Left<'r, 'o> {
     rows: &'r [u64],
     out: &'o mut [u8],
     size: usize,
+    /// Whether to touch a page is worth what it costs.
+    pays_off: bool,
 }
 
 impl<'r, 'o> Left<'r, 'o> {
@@ -292,6 +316,14 @@ impl<'r, 'o> Left<'r, 'o> {
         let (out, rest) = std::mem::take(&mut self.out).split_at_mut(rows.len() * self.size);
         self.out = rest;
         (rows, out)
+    }
+
+    /// In several shares for each thread, so that one that is held up holds up nothing else.
+    fn shares(self, threads: usize) -> impl Iterator<Item = Left<'r, 'o>> {
+        let Left { rows, out, size, pays_off } = self;
+        let share = if threads == 1 { rows.len() } else { rows.len().div_ceil(4 * threads) };
+        let each = rows.chunks(share).zip(out.chunks_mut(share * size));
+        each.map(move |(rows, out)| Left { rows, out, size, pays_off })
     }
 }
 

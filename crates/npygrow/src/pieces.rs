@@ -2,7 +2,7 @@
 //! the order of the file, with the disk told ahead.
 
 use crate::error::{Error, Result};
-use crate::gather::{AHEAD, READERS, cut, in_parallel, threads_for};
+use crate::gather::{AHEAD, READERS, cut, estimate, in_parallel, threads_for};
 use crate::storage::{File, Mapped, READS_AHEAD, Storage, read_cached, read_soon};
 use alloc::vec::Vec;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub(crate) fn gather_pieces(file: &File, mapped: &Mapped<'_>, pieces: &[(u64, us
             wanted.push((offset, piece));
         }
     }
-    let threads = threads_for(wanted.len(), bytes);
+    let threads = threads_for(estimate(wanted.len(), bytes));
     // Several shares for each, so that a thread that is held up holds up nothing else.
     let mut shares = Vec::new();
     let share = wanted.len().div_ceil(4 * threads).max(1);

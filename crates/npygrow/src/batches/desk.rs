@@ -7,6 +7,7 @@ use crate::storage::Owner;
 use core::ops::{Deref, DerefMut};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// One batch. Dropped, its memory serves another.
 pub struct Block {
@@ -33,6 +34,12 @@ pub(super) struct State {
     wanted: bool,
     /// The thread is gone, or is to go.
     pub(super) closed: bool,
+}
+
+impl State {
+    fn is_pending(&mut self) -> bool {
+        self.ready.is_none() && !self.closed
+    }
 }
 
 /// Blocks that are made without being waited for: the one that is worked on, and the next.
@@ -105,11 +112,18 @@ impl Desk {
         }
     }
 
+    /// Waits for the next block; `false` when it is not there in time.
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
+        self.change(|state| state.wanted = state.ready.is_none());
+        let waited = self.changed.wait_timeout_while(self.state(), timeout, State::is_pending);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     /// The next block, waited for.
     pub(super) fn take(&self) -> Result<Block> {
         self.change(|state| state.wanted = state.ready.is_none());
-        let waiting = |state: &mut State| state.ready.is_none() && !state.closed;
-        let mut state = self.changed.wait_while(self.state(), waiting).unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(self.state(), State::is_pending);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let ready = state.ready.take();
         // Not before: what is wanted may have been under way.
         state.wanted = false;
@@ -137,5 +151,38 @@ pub(super) struct Leave(pub(super) Arc<Desk>);
 impl Drop for Leave {
     fn drop(&mut self) {
         self.0.change(|state| state.closed = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::thread;
+
+    /// The disk stands still here: there is no thread that reads.
+    #[test]
+    fn a_wait_ends_in_time() {
+        let desk = Arc::new(Desk::new());
+        assert!(!desk.wait(Duration::from_millis(1)));
+        assert!(desk.state().wanted, "all others may be held");
+        let block = Block { rows: 3, memory: Memory::default(), desk: desk.clone() };
+        desk.change(|state| (state.held, state.ready) = (1, Some(Ok(block))));
+        assert!(desk.wait(Duration::ZERO));
+        assert_eq!(desk.take().unwrap().rows(), 3);
+        assert!(!desk.wait(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_is_not_waited_for() {
+        let desk = Arc::new(Desk::new());
+        let waiting = thread::spawn({
+            let desk = desk.clone();
+            move || desk.wait(Duration::from_secs(60))
+        });
+        drop(Leave(desk.clone()));
+        assert!(waiting.join().unwrap());
+        assert_eq!(desk.take().err().unwrap().to_string(), "the thread that reads ahead is gone");
     }
 }

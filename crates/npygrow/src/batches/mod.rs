@@ -17,6 +17,7 @@ use desk::{Desk, Leave};
 use order::Order;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 /// Rows batch by batch: those of a [`View`], of a [`Ragged`](crate::Ragged) or of a [`Dataset`](crate::Dataset), made by their
 /// `batches`.
@@ -155,21 +156,38 @@ impl Batches {
         self.batches - self.next
     }
 
-    fn take(&mut self) -> Result<Block> {
-        let desk = match &self.desk {
+    /// Waits until the next batch, the end or an error is there, so that [`next`](Iterator::next) does not: `false` when it
+    /// is not in time. For who has to look at something else meanwhile.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ids.npy");
+    /// # npygrow::save(&path, &[1u8, 2, 3, 4, 5])?;
+    /// # let ids = npygrow::View::open(&path, npygrow::MAX_HEADER_SIZE)?;
+    /// let mut batches = ids.batches(5, None, false)?;
+    /// while !batches.wait(std::time::Duration::from_millis(50)) {
+    ///     println!("still reading");
+    /// }
+    /// assert_eq!(batches.next().unwrap()?.rows(), 5);
+    /// assert!(batches.wait(std::time::Duration::ZERO), "the end is there");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait(&mut self, timeout: Duration) -> bool {
+        // What hinders is told by `next`.
+        self.left() == 0 || self.desk().map_or(true, |desk| desk.wait(timeout))
+    }
+
+    fn desk(&mut self) -> Result<&Desk> {
+        let desk = match self.desk.take() {
             Some(desk) => desk,
             None => {
-                let reading = Reading {
-                    columns: self.columns.clone(),
-                    order: self.order.clone(),
-                    by: self.by,
-                    batches: self.batches,
-                };
-                self.desk.insert(reading.begin()?)
+                let (columns, order) = (self.columns.clone(), self.order.clone());
+                Reading { columns, order, by: self.by, batches: self.batches }.begin()?
             }
         };
+        let desk = self.desk.insert(desk);
         desk.owner.check()?;
-        desk.take()
+        Ok(desk)
     }
 }
 
@@ -180,7 +198,7 @@ impl Iterator for Batches {
         if self.left() == 0 {
             return None;
         }
-        let block = self.take().map_err(|error| error.at(self.path.display()));
+        let block = self.desk().and_then(Desk::take).map_err(|error| error.at(self.path.display()));
         match block {
             Ok(_) => self.next += 1,
             Err(_) => self.batches = self.next,

@@ -33,6 +33,7 @@ const UNSAFE: &[&str] = &[
     "npygrow/src/storage/sys/linux.rs",
     "npygrow/src/storage/sys/windows.rs",
     "npygrow-python/src/convert.rs",
+    "npygrow-python/src/arrow/c_data.rs",
 ];
 
 #[test]
