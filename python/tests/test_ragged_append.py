@@ -393,7 +393,7 @@ def test_what_an_append_left_is_cut_and_told(path):
 
 def test_on_tail_error_leaves_it(path):
     leave(path, None)
-    with pytest.raises(ng.NeedsRecoveryError, match=r"recover\(path\)"):
+    with pytest.raises(ng.NeedsRecoveryError, match=r"recover\(path, tail="):
         ng.RaggedAppender(path, on_tail="error")
     assert len(np.load(path / "values.npy")) == 5
 
