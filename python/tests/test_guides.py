@@ -12,7 +12,7 @@ PAGES = [page for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/guides/*.
 
 
 def test_there_are_pages():
-    assert {"README.md", "logging.md", "training.md"} <= {page.name for page in PAGES}
+    assert {"README.md", "corpus.md", "logging.md", "training.md"} <= {page.name for page in PAGES}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
