@@ -9,6 +9,7 @@ use pyo3::types::{PyIterator, PyRange, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
 use std::path::PathBuf;
 
+use crate::arguments::{header_size, position};
 use crate::batches::Batches;
 use crate::convert::{Mapping, ndarray, range};
 use crate::dtype::{FsPath, order_name, to_numpy, word};
@@ -60,7 +61,7 @@ pub(crate) fn open<'py>(
     py: Python<'py>,
     path: FsPath,
     mode: &str,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let access = word("mode", mode, &MODES)?;
     match py.detach(|| View::open_with(&path.0, access, max_header_size)) {
@@ -173,8 +174,8 @@ impl Array {
     /// >>> len(ids)
     /// 5
     #[pyo3(signature = (timeout=None, *, start=None))]
-    fn follow(slf: Bound<'_, Self>, timeout: Option<f64>, start: Option<i64>) -> PyResult<Follower> {
-        Follower::new(slf, timeout, start)
+    fn follow(slf: Bound<'_, Self>, timeout: Option<f64>, start: Option<&Bound<'_, PyAny>>) -> PyResult<Follower> {
+        Follower::new(slf, timeout, start.map(position).transpose()?)
     }
 
     /// Iterates over the rows as they are counted now, in batches, the next of which is read while you work on the last.
@@ -215,9 +216,9 @@ impl Array {
     fn batches(
         &self,
         py: Python<'_>,
-        size: usize,
+        size: &Bound<'_, PyAny>,
         shuffle: bool,
-        seed: Option<u64>,
+        seed: Option<&Bound<'_, PyAny>>,
         drop_last: bool,
     ) -> PyResult<Batches> {
         Batches::of(py, &self.view(py)?, size, shuffle, seed, drop_last)

@@ -4,11 +4,11 @@
 
 use npygrow::{Block, Order, View};
 use numpy::npyffi::{self, PY_ARRAY_API, PyArrayObject, npy_intp};
-use numpy::{PyArrayDescr, PyArrayDescrMethods};
+use numpy::{PyArrayDescr, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyRange, PyTuple};
-use pyo3::{ffi, intern};
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
 use std::ops::Range;
@@ -167,7 +167,6 @@ pub(crate) fn fill<R>(array: &Bound<'_, PyAny>, order: Order, work: impl FnOnce(
         Order::F => npyffi::NPY_ARRAY_F_CONTIGUOUS,
     };
     let needed = contiguous | npyffi::NPY_ARRAY_WRITEABLE;
-    let len: usize = array.getattr(intern!(py, "nbytes"))?.extract()?;
     // SAFETY: attached; instances of ndarray and its subclasses start with these fields in every NumPy since 1.7.
     let fields = unsafe {
         if npyffi::PyArray_Check(py, array.as_ptr()) == 0 {
@@ -175,6 +174,9 @@ pub(crate) fn fill<R>(array: &Bound<'_, PyAny>, order: Order, work: impl FnOnce(
         }
         &(*array.as_ptr().cast::<PyArrayObject>()).fields
     };
+    // SAFETY: it is an ndarray, as was just seen.
+    let len = unsafe { array.cast_unchecked::<PyUntypedArray>() };
+    let len = len.len() * len.dtype().itemsize();
     let Some(data) = NonNull::new(fields.data.cast::<u8>()).filter(|_| fields.flags & needed == needed) else {
         let order = order_name(order);
         return Err(PyValueError::new_err(format!(
@@ -234,6 +236,32 @@ pub(crate) fn split<'py>(array: &Bound<'py, PyAny>, ends: &[i64]) -> PyResult<Bo
         start = end;
     }
     PyList::new(py, parts)
+}
+
+/// A fresh ndarray, whose values are still to be written: `numpy.empty`, a fifth of a small gather's time through Python.
+pub(crate) fn empty<'py>(
+    py: Python<'py>,
+    shape: &[usize],
+    dtype: Bound<'py, PyArrayDescr>,
+    order: Order,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut shape: Vec<npy_intp> = shape.iter().map(|&len| npy_intp::try_from(len)).collect::<Result<_, _>>()?;
+    let (ndim, is_fortran) = (c_int::try_from(shape.len())?, c_int::from(order == Order::F));
+    // SAFETY: attached; `shape` holds `ndim` sizes, and the call takes over the reference to the dtype. It gives a new
+    // reference to an ndarray, or null and an exception.
+    unsafe {
+        let dtype = dtype.into_ptr().cast();
+        let array = PY_ARRAY_API.PyArray_Empty(py, ndim, shape.as_mut_ptr(), dtype, is_fortran);
+        Bound::from_owned_ptr_or_err(py, array)
+    }
+}
+
+/// The numbers of an array of `int64`, where they lie one after the other.
+pub(crate) fn numbers<'a>(array: &'a Bound<'_, PyUntypedArray>) -> Option<&'a [i64]> {
+    let numbers = array.cast::<PyArrayDyn<i64>>().ok()?;
+    // SAFETY: the caller's reference keeps the array, and NumPy resizes none that has another reference. Whoever holds the
+    // interpreter reads it before another thread of Python can write to it.
+    unsafe { numbers.as_slice() }.ok()
 }
 
 /// An ndarray over the memory of `buffer`, or of no bytes.

@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyRange};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::arguments::header_size;
 use crate::array::Array;
 use crate::convert::range;
 use crate::dtype::FsPath;
@@ -48,7 +49,7 @@ pub(crate) fn _reopen_columns(
 #[pymethods]
 impl Columns {
     #[new]
-    fn new(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: FsPath, #[pyo3(from_py_with = header_size)] max_header_size: u64) -> PyResult<Self> {
         Columns::of(py, py.detach(|| Dataset::open(&path.0, max_header_size)).map_err(raise)?)
     }
 

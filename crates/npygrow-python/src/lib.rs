@@ -46,10 +46,4 @@ mod _native {
     use crate::ragged_appender::RaggedAppender;
     #[pymodule_export]
     use crate::sequence::{_reopen_sequence, Sequence, open_sequence};
-    use pyo3::prelude::*;
-
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        pyo3::types::PySequence::register::<Sequence>(module.py())
-    }
 }

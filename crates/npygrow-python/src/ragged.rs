@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::arguments::header_size;
 use crate::array::array_over;
 use crate::convert::{fill, range, split};
 use crate::dtype::FsPath;
@@ -108,7 +109,7 @@ pub(crate) fn _split<'py>(
 #[pymethods]
 impl Items {
     #[new]
-    fn new(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: FsPath, #[pyo3(from_py_with = header_size)] max_header_size: u64) -> PyResult<Self> {
         Items::of(py, py.detach(|| Ragged::open(&path.0, max_header_size)).map_err(raise)?)
     }
 

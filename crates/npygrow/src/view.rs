@@ -260,7 +260,9 @@ impl View {
     fn gather_from(&self, map: &[u8], rows: &[u64], part: Range<u64>, out: &mut [u8]) -> Result<()> {
         let (len, stride) = (self.len(), self.row_size());
         let refuse = |detail: Error| Err(self.rows.named(detail));
-        if let Some(row) = rows.iter().max().filter(|row| **row >= len) {
+        // A sign bit is set by a row that is not there, and by no other: counts end long before 2^63.
+        if rows.iter().fold(0, |signs, row| signs | row | len.wrapping_sub(1).wrapping_sub(*row)) > i64::MAX as u64 {
+            let row = rows.iter().max().copied().unwrap_or_default();
             return refuse(error!(Mismatch, "expected rows in 0..{len}, found {row}"));
         }
         if part.start > part.end || part.end > stride {

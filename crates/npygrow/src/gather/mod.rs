@@ -32,8 +32,12 @@ pub(crate) struct Source<'a> {
 /// What the first touch of a huge page may take, which is not the disk's doing: the result is new memory.
 const HUGE_PAGE: Duration = Duration::from_micros(400);
 
-/// Work that is worth a thread: starting one takes a tenth of it, and on a busy machine it may come late.
-const SHARE: Duration = Duration::from_micros(500);
+/// Work that is worth a thread: starting one takes a twentieth of it, but on a busy machine it comes late, and is waited for.
+const SHARE: Duration = Duration::from_millis(1);
+
+/// What one thread does before it is known how long the rest would take it: pieces cost between 2 ns, where they are in the
+/// processor's cache, and some microseconds, where their pages were never touched.
+const PILOT: Duration = Duration::from_micros(200);
 
 /// Less than this is tried as it is.
 const SAMPLED: usize = 64 << 10;
@@ -129,31 +133,48 @@ fn cut(expected: u64, found: u64) -> Error {
     )
 }
 
-/// Copies what is in memory, and says what is not.
+/// Copies what is in memory, and says what is not: by more threads than this one where what it did at first shows that the
+/// rest is worth it.
 fn copy_in_parallel<'o>(
     source: &Source<'_>,
     pieces: &(impl Pieces + ?Sized),
     out: &'o mut [u8],
 ) -> Result<Vec<Missing<'o>>> {
-    let threads = threads_for(pieces.count(), out.len());
-    let mut left = Left { pieces, range: 0..pieces.count(), out };
-    if threads == 1 {
-        return copy(source, left);
+    let all = 0..pieces.count();
+    if source.is_private {
+        return copy_private(source, pieces, out);
     }
-    // Several shares for each, so that a thread that is held up holds up nothing else.
-    let share = pieces.count().div_ceil(4 * threads);
-    let shares = iter::from_fn(|| {
-        let (range, out) = left.take(share);
-        (!range.is_empty()).then_some(Left { pieces, range, out })
-    });
-    let missing = in_parallel(threads, shares, |left| copy(source, left))?;
-    Ok(missing.into_iter().flatten().collect())
+    // A touched page pays off later, and a fault touches its neighbours too: with small pieces, or many of the file's, so soon
+    // that there are none.
+    let pays_off = out.len() / all.len().max(1) < 2048 || source.map.len() / 512 < out.len();
+    let mut left = Left { pieces, range: all, out, pays_off };
+    let (began, whole) = (Instant::now(), left.work());
+    let mut missing = copy(source, &mut left, PILOT)?;
+    if left.range.is_empty() {
+        return Ok(missing);
+    }
+    let rest = left.work();
+    let threads = threads_for(began.elapsed().mul_f64(rest / (whole - rest)));
+    let others = in_parallel(threads, left.shares(threads), |mut share| copy(source, &mut share, Duration::MAX))?;
+    missing.extend(others.into_iter().flatten());
+    Ok(missing)
 }
 
-/// How many threads are worth it to copy this much within memory.
-fn threads_for(pieces: usize, bytes: usize) -> usize {
-    // A cache miss for each piece, then 8 GB/s.
-    let work = Duration::from_nanos(pieces as u64 * 30 + bytes as u64 / 8);
+/// The same where the mapping holds what the file does not: no system call could read it.
+fn copy_private<'o>(
+    source: &Source<'_>,
+    pieces: &(impl Pieces + ?Sized),
+    out: &'o mut [u8],
+) -> Result<Vec<Missing<'o>>> {
+    // Where the pages are touched: a cache miss for each, then 8 GB/s.
+    let threads = threads_for(Duration::from_nanos(pieces.count() as u64 * 30 + out.len() as u64 / 8));
+    let shares = Left { pieces, range: 0..pieces.count(), out, pays_off: true }.shares(threads);
+    in_parallel(threads, shares, |share| source.copy_mapped(share.pieces, share.range, share.out))?;
+    Ok(Vec::new())
+}
+
+/// How many threads are worth it for what one would do in this time.
+fn threads_for(work: Duration) -> usize {
     if work < 2 * SHARE {
         return 1;
     }
@@ -161,35 +182,34 @@ fn threads_for(pieces: usize, bytes: usize) -> usize {
     worth.min(thread::available_parallelism().map_or(1, NonZero::get))
 }
 
-/// Copies what is in memory, in whichever of two ways is the faster here, and says what is not.
+/// Copies what is in memory, in whichever of two ways is the faster here, and says what is not; leaves the rest when `limit`
+/// is over.
 ///
 /// The mapping costs least once its pages are touched. A page that is not costs a fault, several times a system call that
 /// copies it; one that is not in memory costs the disk's read-ahead too. No system tells cheaply which pages are which. So
 /// now and then a piece by the system call, which never waits, shows whether those around are in memory and what they
 /// cost; the mapping goes on, for twice as long each time, while it costs less.
-fn copy<'o, P: Pieces + ?Sized>(source: &Source<'_>, mut left: Left<'_, 'o, P>) -> Result<Vec<Missing<'o>>> {
+fn copy<'o, P: Pieces + ?Sized>(
+    source: &Source<'_>,
+    left: &mut Left<'_, 'o, P>,
+    limit: Duration,
+) -> Result<Vec<Missing<'o>>> {
     const FIRST: usize = 64;
     const LAST: usize = 16 << 10;
-    let mut missing = Vec::new();
-    if source.is_private {
-        source.copy_mapped(left.pieces, left.range, left.out)?;
-        return Ok(missing);
-    }
-    // Pieces by the system call for each that touched a new page. A touched page pays off later, and a fault touches its
-    // neighbours too: with small pieces, or many of the file's, so soon that there are none.
-    let size = left.out.len() / left.range.len().max(1);
-    let pays_off = size < 2048 || source.map.len() / 512 < left.out.len();
-    let (direct_share, first_turn) = if pays_off { (0, 4096) } else { (2, FIRST) };
+    // Pieces by the system call for each that touched a new page.
+    let (direct_share, first_turn) = if left.pays_off { (0, 4096) } else { (2, FIRST) };
+    let (mut missing, mut spent) = (Vec::new(), Duration::ZERO);
     let (mut turn, mut caution) = (first_turn, FIRST);
-    while !left.range.is_empty() {
+    while !left.range.is_empty() && spent < limit {
         let began = Instant::now();
         let (probe, out) = left.take(1);
         let (work, missed) = (work(out.len(), 1), copy_directly(source, left.pieces, probe, out, &mut missing)?);
         let direct = began.elapsed().as_secs_f64() / work;
-        let todo = match copy_turn(source, &mut left, turn, direct, missed == 0)? {
+        let todo = match copy_turn(source, left, turn, direct, missed == 0, limit)? {
             Pace::Untouched(pieces) if direct_share > 0 => pieces * direct_share,
             Pace::Touched | Pace::Untouched(_) => {
                 (turn, caution) = (LAST.min(2 * turn), FIRST.max(caution / 2));
+                spent += began.elapsed();
                 continue;
             }
             Pace::Disk => {
@@ -200,6 +220,7 @@ fn copy<'o, P: Pieces + ?Sized>(source: &Source<'_>, mut left: Left<'_, 'o, P>) 
         turn = FIRST;
         let (range, out) = left.take(todo);
         copy_directly(source, left.pieces, range, out, &mut missing)?;
+        spent += began.elapsed();
     }
     Ok(missing)
 }
@@ -226,19 +247,20 @@ fn copy_turn(
     turn: usize,
     direct: f64,
     cached: bool,
+    limit: Duration,
 ) -> Result<Pace> {
     if !cached || source.map.is_empty() {
         return Ok(Pace::Disk);
     }
     let size = left.out.len() / left.range.len().max(1);
-    let last_step = (32 << 10) / size.clamp(128, 32 << 10);
-    let (mut done, mut allowed, mut spent, mut step) = (0, 0.0, Duration::ZERO, 1);
-    while done < turn && !left.range.is_empty() {
+    let last_step = (32 << 10) / size.clamp(32, 32 << 10);
+    let (mut done, mut allowed, mut spent, mut step) = (0, 0.0, Duration::ZERO, last_step.div_ceil(64));
+    while done < turn && !left.range.is_empty() && spent < limit {
         let began = Instant::now();
         let (range, out) = left.take(step.min(turn - done));
         (done, allowed) = (done + range.len(), allowed + direct * work(out.len(), range.len()));
         source.copy_mapped(left.pieces, range, out)?;
-        (spent, step) = (spent + began.elapsed(), last_step.min(2 * step));
+        (spent, step) = (spent + began.elapsed(), last_step.min(4 * step));
         if spent.as_secs_f64() > 16.0 * allowed + HUGE_PAGE.as_secs_f64() {
             source.check_whole()?;
             return Ok(Pace::Disk);
@@ -254,9 +276,24 @@ struct Left<'p, 'o, P: ?Sized> {
     pieces: &'p P,
     range: Range<usize>,
     out: &'o mut [u8],
+    /// Whether to touch a page is worth what it costs.
+    pays_off: bool,
 }
 
-impl<'o, P: Pieces + ?Sized> Left<'_, 'o, P> {
+impl<'p, 'o, P: Pieces + ?Sized> Left<'p, 'o, P> {
+    fn work(&self) -> f64 {
+        work(self.out.len(), self.range.len())
+    }
+
+    /// In several shares for each thread, so that one that is held up holds up nothing else.
+    fn shares(mut self, threads: usize) -> impl Iterator<Item = Left<'p, 'o, P>> {
+        let share = if threads == 1 { self.range.len() } else { self.range.len().div_ceil(4 * threads) };
+        iter::from_fn(move || {
+            let (range, out) = self.take(share);
+            (!range.is_empty()).then_some(Left { pieces: self.pieces, range, out, pays_off: self.pays_off })
+        })
+    }
+
     fn take(&mut self, count: usize) -> (Range<usize>, &'o mut [u8]) {
         let end = self.range.start + count.min(self.range.len());
         let range = mem::replace(&mut self.range.start, end)..end;
