@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
 from ._elsewhere import awkward, awkward_items
-from ._native import Arrow, Items, Waiter, _spread
+from ._native import Arrow, Items, Waiter, _split, _spread
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -452,14 +452,6 @@ class Ragged:
 
 def _reopened(items: Items, numbers: range | None) -> Ragged:
     return Ragged._of(items, numbers)
-
-
-def _split(values: NDArray[Any], ends: NDArray[np.int64]) -> list[NDArray[Any]]:
-    items, start = [], 0
-    for end in ends.tolist():
-        items.append(values[start:end])
-        start = end
-    return items
 
 
 def _scalar(fill: Any, dtype: np.dtype[Any], path: str) -> NDArray[Any]:
