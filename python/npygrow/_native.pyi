@@ -17,6 +17,7 @@ __all__ = [
     "_reopen_columns",
     "_reopen_items",
     "_reopen_sequence",
+    "_split",
     "_spread",
     "Appender",
     "Array",
@@ -345,6 +346,7 @@ def _reopen_sequence(
     on_torn: Literal["warn", "error", "skip"],
 ) -> Sequence: ...
 def _reopen_items(path: _Path, values: _Marked, offsets: _Marked, items: int) -> Items: ...
+def _split(values: NDArray[Any], ends: NDArray[np.int64]) -> list[NDArray[Any]]: ...
 def _spread(values: NDArray[Any], ends: NDArray[np.int64], row_size: int, out: NDArray[Any], size: int) -> None: ...
 def _reopen_columns(
     path: _Path, plain: dict[str, _Marked], ragged: dict[str, _MarkedItems], rows: int, max_header_size: int

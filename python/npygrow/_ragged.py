@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._elsewhere import awkward, awkward_items
 from ._folder import Folder, Path, sizes_of
 from ._index import many, one
-from ._native import Arrow, Batches, Items, _spread
+from ._native import Arrow, Batches, Items, _split, _spread
 
 _Item = NDArray[Any]
 
@@ -404,12 +404,6 @@ class Ragged(Folder[list[_Item]]):
         return sizes_of(self._items, rows)
 
 
-def _split(values: NDArray[Any], ends: NDArray[np.int64]) -> list[NDArray[Any]]:
-    items, start = [], 0
-    for end in ends.tolist():
-        items.append(values[start:end])
-        start = end
-    return items
 
 
 def _scalar(fill: Any, dtype: np.dtype[Any], path: str) -> NDArray[Any]:

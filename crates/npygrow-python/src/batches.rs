@@ -8,11 +8,10 @@ use pyo3::types::{PyDict, PyList};
 use std::time::Duration;
 
 use crate::arguments::{Integer, integer};
-use crate::convert::{Owned, ndarray};
+use crate::convert::{Owned, ndarray, split};
 use crate::dtype::to_numpy;
 use crate::errors::{MismatchError, raise};
 use crate::guard::Guarded;
-use crate::ragged::part;
 
 /// How often a wait for the disk looks whether Ctrl-C was pressed.
 const SLICE: Duration = Duration::from_millis(50);
@@ -231,11 +230,9 @@ impl Batches {
 
 /// Items that lie one after the other in `values`.
 fn items<'py>(values: &Bound<'py, PyAny>, lengths: &[u64]) -> PyResult<Bound<'py, PyList>> {
-    let all = PyList::empty(values.py());
-    let mut start = 0;
-    for length in lengths {
-        all.append(part(values, start..start + length)?)?;
-        start += length;
-    }
-    Ok(all)
+    let ends = lengths.iter().scan(0_i64, |end, &length| {
+        *end = end.saturating_add_unsigned(length);
+        Some(*end)
+    });
+    split(values, &ends.collect::<Vec<_>>())
 }

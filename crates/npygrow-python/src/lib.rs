@@ -44,7 +44,7 @@ mod _native {
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
     #[pymodule_export]
-    use crate::ragged::{_reopen_items, _spread, Items, Waiter};
+    use crate::ragged::{_reopen_items, _split, _spread, Items, Waiter};
     #[pymodule_export]
     use crate::ragged_appender::RaggedAppender;
     #[pymodule_export]

@@ -4,7 +4,7 @@ use npygrow::{Access, Bookmark, Health, Order, Ragged, RaggedBookmark, Reader, V
 use numpy::{PyArray1, PyArrayDescr, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyRange, PySlice, PyTuple};
+use pyo3::types::{PyList, PyRange, PySlice, PyTuple};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::arguments::header_size;
 use crate::array::array_over;
 use crate::arrow::Arrow;
 use crate::batches::{Batches, Given, batches_of};
-use crate::convert::{fill, range};
+use crate::convert::{fill, range, split};
 use crate::dtype::FsPath;
 use crate::errors::{MismatchError, raise};
 use crate::guard::Guarded;
@@ -97,6 +97,15 @@ pub(crate) fn _spread(
         }
     };
     fill(values, Order::C, |from| fill(out, Order::C, |to| py.detach(|| spread(from, to))))?
+}
+
+/// The items that lie one after the other in `values`, where each ends at one of `ends`.
+#[pyfunction]
+pub(crate) fn _split<'py>(
+    values: &Bound<'py, PyAny>,
+    ends: PyReadonlyArray1<'py, i64>,
+) -> PyResult<Bound<'py, PyList>> {
+    split(values, ends.as_slice()?)
 }
 
 #[pymethods]
@@ -280,7 +289,7 @@ impl Mapped {
     }
 }
 
-pub(crate) fn part<'py>(array: &Bound<'py, PyAny>, range: Range<u64>) -> PyResult<Bound<'py, PyAny>> {
+fn part<'py>(array: &Bound<'py, PyAny>, range: Range<u64>) -> PyResult<Bound<'py, PyAny>> {
     array.get_item(PySlice::new(array.py(), isize::try_from(range.start)?, isize::try_from(range.end)?, 1))
 }
 

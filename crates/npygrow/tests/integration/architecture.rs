@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["inplace"],
     &["joining"],
     &["create"],
-    &["append", "inspect", "pieces", "read", "view"],
+    &["append", "inspect", "read", "view"],
     &["background", "bookmark", "concat", "follow", "group", "repair"],
     &["batches"],
     &["ragged", "sequence"],
