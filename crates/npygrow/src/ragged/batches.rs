@@ -15,6 +15,7 @@ impl Ragged {
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("words");
     /// let mut words = npygrow::RaggedAppender::open(&path)?;
+    /// words.define(&"|u1".parse()?, &[])?;
     /// words.extend_bytes(&[5, 3, 5, 3], b"filesnpygrowsthe")?;
     /// let words = npygrow::Ragged::open(&path, npygrow::MAX_HEADER_SIZE)?;
     /// let batches = words.batches(2, None, false, Some(2))?;
