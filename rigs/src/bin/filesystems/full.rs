@@ -1,6 +1,6 @@
 //! Disks that are really full: what does not fit did not happen, and goes on once there is room.
 
-use crate::mounts::{Device, Kind, Mounted, Result, cannot, interrupted, run};
+use crate::mounts::{Device, Mounted, Result, cannot, interrupted, run};
 use crate::rows::{Handle, Kind as Rows, State, bytes, look, row};
 use crate::run::Random;
 use nix::errno::Errno;
@@ -331,8 +331,8 @@ fn every(
 }
 
 /// Each time a new file system of this kind.
-pub(crate) fn on(kind: &'static Kind, until: Instant) -> Result<(String, u64)> {
-    let device = Device::new(kind)?;
+pub(crate) fn on(device: &Device, until: Instant) -> Result<(String, u64)> {
+    let kind = device.kind;
     every(kind.name, until, |call, durability, room| {
         let mounted = device.mount_fresh()?;
         Full { name: kind.name, root: mounted.at(), errno: Errno::ENOSPC }.one(call, durability, room)
@@ -340,8 +340,7 @@ pub(crate) fn on(kind: &'static Kind, until: Instant) -> Result<(String, u64)> {
 }
 
 /// A quota of btrfs, which holds for root too.
-pub(crate) fn on_quota(kind: &'static Kind, until: Instant) -> Result<(String, u64)> {
-    let device = Device::new(kind)?;
+pub(crate) fn on_quota(device: &Device, until: Instant) -> Result<(String, u64)> {
     every("btrfs quota", until, |call, durability, room| {
         let mounted = device.mount_fresh()?;
         let at = mounted.at().to_string_lossy().into_owned();

@@ -16,7 +16,7 @@ mod rows;
 mod run;
 
 use controls::CONTROLS;
-use mounts::{FULL, KINDS, is_there};
+use mounts::{Device, FULL, KINDS, is_there};
 use replay::{Tally, What};
 use std::path::Path;
 use std::process::ExitCode;
@@ -63,19 +63,32 @@ fn missing() -> Option<String> {
     missing.or_else(|| (!is_there("losetup")).then_some("losetup")).map(|what| format!("there is no {what}"))
 }
 
+/// Disks with these file systems, as far as there can be.
+fn devices(kinds: &[&'static mounts::Kind], broken: &mut Vec<String>) -> Vec<Device> {
+    let mut devices = Vec::new();
+    for kind in kinds {
+        match kind.missing().map_or_else(
+            || Device::new(kind).map(Some),
+            |why| {
+                println!("SKIPPED: {why}");
+                Ok(None)
+            },
+        ) {
+            Ok(device) => devices.extend(device),
+            Err(why) => broken.push(format!("{}: {why}", kind.name)),
+        }
+    }
+    devices
+}
+
 /// All file systems at once, each on its own disk.
 fn cuts(time: Duration, broken: &mut Vec<String>) {
-    let running: Vec<_> = KINDS
-        .iter()
-        .enumerate()
-        .filter_map(|(number, kind)| match kind.missing() {
-            Some(why) => {
-                println!("SKIPPED: {why}");
-                None
-            }
-            None => Some((kind, thread::spawn(move || replay::all(kind, number, time)))),
-        })
-        .collect();
+    let kinds: Vec<_> = KINDS.iter().collect();
+    let start = |(number, device): (usize, Device)| {
+        let kind = device.kind;
+        (kind, thread::spawn(move || replay::all(&device, number, time)))
+    };
+    let running: Vec<_> = devices(&kinds, broken).into_iter().enumerate().map(start).collect();
     println!("| file system | what | recordings | points | states | not mounted | bad | broken promises |");
     println!("|---|---|---|---|---|---|---|---|");
     for (kind, thread) in running {
@@ -89,21 +102,17 @@ fn cuts(time: Duration, broken: &mut Vec<String>) {
 
 /// Disks at once; then the limit, which is the whole process's.
 fn fill(time: Duration, broken: &mut Vec<String>) {
+    let mut quota = Vec::new();
+    let disks = devices(&FULL, broken);
+    if is_there("btrfs") {
+        quota = devices(&FULL[2..], broken);
+    } else {
+        println!("SKIPPED: a quota: there is no btrfs");
+    }
     let until = Instant::now() + time;
     let mut running = vec![("tmpfs", thread::spawn(move || full::on_tmpfs(until)))];
-    // How ext4 keeps its journal has no part in how it is full.
-    for kind in FULL {
-        if kind.missing().is_none() {
-            running.push((kind.name, thread::spawn(move || full::on(kind, until))));
-        }
-        if kind.missing().is_none() && kind.name == "btrfs" {
-            if is_there("btrfs") {
-                running.push(("btrfs quota", thread::spawn(move || full::on_quota(kind, until))));
-            } else {
-                println!("SKIPPED: a quota: there is no btrfs");
-            }
-        }
-    }
+    running.extend(disks.into_iter().map(|disk| (disk.kind.name, thread::spawn(move || full::on(&disk, until)))));
+    running.extend(quota.into_iter().map(|disk| ("btrfs quota", thread::spawn(move || full::on_quota(&disk, until)))));
     println!("\n| full | calls that failed, left all as it was, and went on |");
     println!("|---|---|");
     let mut told = |name: &str, filled: mounts::Result<(String, u64)>| match filled {

@@ -1,7 +1,7 @@
 //! Disks and file systems that are attached for a while, and what takes them away again.
 
 use crate::disk::{Disk, Image};
-use fuser::{BackgroundSession, Config, MountOption};
+use fuser::{Config, MountOption};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -9,10 +9,12 @@ use nix::sys::signal::{SigSet, Signal};
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -24,8 +26,12 @@ pub(crate) fn cannot<E: Display>(what: impl Display) -> impl FnOnce(E) -> String
     move |why| format!("cannot {what}: {why}")
 }
 
-/// How the file a disk is served as is called: this, and the number of the process.
-const NAME: &str = "npygrow-disk-";
+/// Waits until it is told to detach a loop device, which outlives the process that attached it. Told nothing by a process that
+/// was killed, it takes the folder away too.
+const DETACH: &str = r#"trap '' INT TERM HUP
+read -r _ && exec losetup -d "$0"
+umount -l "$1/mounted" 2>/dev/null; losetup -d "$0"; umount -l "$1/disk"
+rm -f "$1/disk"; rmdir "$1/mounted" "$1""#;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -50,24 +56,7 @@ pub(crate) fn prepare() -> Result<()> {
             INTERRUPTED.store(true, Ordering::Relaxed);
         }
     });
-    detach_orphans();
     Ok(())
-}
-
-/// A loop device and its folder outlive a process that is killed: the next run takes them away.
-fn detach_orphans() {
-    for device in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
-        let file = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
-        let file = file.trim_end().trim_end_matches(" (deleted)");
-        let process = file.rsplit_once(NAME).map(|(_, process)| process);
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-            let _ = run("losetup", &[OsStr::new("-d"), Path::new("/dev").join(device.file_name()).as_os_str()]);
-            let folder = Path::new(file).parent().unwrap_or(Path::new("/"));
-            let _ = fs::remove_file(file);
-            // Only what is empty.
-            let _ = fs::remove_dir(folder.join("mounted")).and_then(|()| fs::remove_dir(folder));
-        }
-    }
 }
 
 /// Runs a command to its end; gives what it printed.
@@ -118,7 +107,7 @@ pub(crate) const KINDS: [Kind; 5] = [
     },
 ];
 
-/// As small as it is filled, btrfs is to have no room that is for data or for names alone.
+/// What is filled: how ext4 keeps its journal has no part in that, and a btrfs as small as this is to have no room that is for data or for names alone.
 pub(crate) const FULL: [&Kind; 3] = [
     &KINDS[0],
     &KINDS[3],
@@ -147,37 +136,73 @@ pub(crate) fn is_there(program: &str) -> bool {
 
 /// A disk as a block device with a file system on it.
 pub(crate) struct Device {
-    kind: &'static Kind,
+    pub(crate) kind: &'static Kind,
     pub(crate) disk: Disk,
     /// What the file system is when it was made.
     pub(crate) fresh: Image,
     path: String,
     at: PathBuf,
-    served: Option<BackgroundSession>,
-    _folder: TempDir,
+    /// Detaches the loop device.
+    detach: Option<Child>,
+    served: Option<Served>,
+    folder: TempDir,
+}
+
+/// A thread that serves a disk, with open files of its own: a process that is killed lets go of them with this thread, and the
+/// kernel gives up what waits for the disk. Otherwise who waits would hold the disk open, and wait for ever.
+struct Served {
+    stop: Sender<()>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Served {
+    fn new(disk: Disk, file: PathBuf) -> Result<Self> {
+        let ((stop, stopped), (ready, served)) = (channel(), channel());
+        let thread = thread::spawn(move || {
+            unshare(CloneFlags::CLONE_FILES).map_err(cannot("have open files of its own"))?;
+            let mut config = Config::default();
+            config.mount_options = vec![MountOption::FSName("npygrow".into())];
+            let session = fuser::spawn_mount(disk, &file, &config).map_err(cannot("serve a disk"))?;
+            let _ = ready.send(());
+            let _ = stopped.recv();
+            session.umount_and_join().map_err(cannot("stop serving a disk"))
+        });
+        match served.recv() {
+            Ok(()) => Ok(Served { stop, thread }),
+            Err(_) => Err(thread.join().map_or(None, Result::err).unwrap_or_else(|| "a disk is not served".into())),
+        }
+    }
+
+    fn end(self) -> Result<()> {
+        drop(self.stop);
+        self.thread.join().unwrap_or_else(|_| Err("it panics".into()))
+    }
 }
 
 impl Device {
+    /// While nothing else has files open on a file system, which the thread that serves this one would hold too.
     pub(crate) fn new(kind: &'static Kind) -> Result<Self> {
         let folder = TempDir::with_prefix("npygrow-filesystems-").map_err(cannot("make a folder"))?;
-        let file = folder.path().join(format!("{NAME}{}", std::process::id()));
+        let file = folder.path().join("disk");
         let at = folder.path().join("mounted");
         fs::write(&file, []).and_then(|()| fs::create_dir(&at)).map_err(cannot("make a mount point"))?;
         let disk = Disk::new(kind.mib << 20);
-        let mut config = Config::default();
-        config.mount_options = vec![MountOption::FSName("npygrow".into())];
-        let served = fuser::spawn_mount(disk.clone(), &file, &config).map_err(cannot("serve a disk"))?;
+        let served = Served::new(disk.clone(), file.clone())?;
         let mut device = Device {
             kind,
             disk,
             fresh: Image::default(),
             path: String::new(),
             at,
+            detach: None,
             served: Some(served),
-            _folder: folder,
+            folder,
         };
         let file = file.to_string_lossy();
         device.path = run("losetup", &["--find", "--show", "--direct-io=on", &file])?;
+        let mut detach = Command::new("sh");
+        detach.args(["-c", DETACH, &device.path]).arg(device.folder.path()).stdin(Stdio::piped());
+        device.detach = Some(detach.spawn().map_err(cannot(format!("watch over {}", device.path)))?);
         let args: Vec<_> = kind.make.iter().copied().chain([&device.path[..]]).collect();
         run(&format!("mkfs.{}", kind.fstype), &args)?;
         device.fresh = device.disk.image();
@@ -198,13 +223,14 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        if !self.path.is_empty()
-            && let Err(why) = run("losetup", &["-d", &self.path])
-        {
-            eprintln!("{} is left: {why}", self.path);
+        if let Some(mut detach) = self.detach.take() {
+            let told = detach.stdin.take().is_some_and(|mut stdin| stdin.write_all(b"\n").is_ok());
+            if !told || !detach.wait().is_ok_and(|status| status.success()) {
+                eprintln!("{} is left", self.path);
+            }
         }
         if let Some(served) = self.served.take()
-            && let Err(why) = served.umount_and_join()
+            && let Err(why) = served.end()
         {
             eprintln!("the disk of {} is left: {why}", self.kind.name);
         }

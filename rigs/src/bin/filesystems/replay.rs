@@ -67,8 +67,8 @@ impl Tally {
 }
 
 /// Everything that is run on one file system, for `time`.
-pub(crate) fn all(kind: &'static Kind, number: usize, time: Duration) -> Result<Vec<Tally>> {
-    let device = Device::new(kind)?;
+pub(crate) fn all(device: &Device, number: usize, time: Duration) -> Result<Vec<Tally>> {
+    let kind = device.kind;
     let mut tallies: Vec<_> = [Durability::Power, Durability::Ordered, Durability::Process]
         .map(What::Npygrow)
         .into_iter()
@@ -87,11 +87,11 @@ pub(crate) fn all(kind: &'static Kind, number: usize, time: Duration) -> Result<
                 return Err("interrupted".into());
             }
             let seed = (number * 16 + place) as u64 + (round << 8);
-            one(&device, tally, seed, until)?;
+            one(device, tally, seed, until)?;
             let mut more = 0;
             while tally.is_missed(kind) && more < 20 {
                 more += 1;
-                one(&device, tally, seed + (more << 32), Instant::now() + turn)?;
+                one(device, tally, seed + (more << 32), Instant::now() + turn)?;
             }
         }
         round += 1;
