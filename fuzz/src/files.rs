@@ -136,7 +136,7 @@ fn check_recovery(before: &Report, old: &[u8], after: &Report, new: &[u8], done:
     assert!(left.starts_with(begun) && filled.iter().all(|&byte| byte == 0));
     assert_eq!(done.lost, before.rows.saturating_sub(after.rows));
     assert_eq!(done.filled, filled.len() as u64);
-    assert_eq!(done.from_tail, if after.rows > before.rows { after.rows - before.rows } else { 0 });
+    assert_eq!(done.from_tail, after.rows.saturating_sub(before.rows));
     let tail = &new[data(after, after.rows - done.from_tail).end..];
     let zeros = tail.chunks(size(after, 1).max(1)).filter(|row| row.iter().all(|&byte| byte == 0)).count();
     assert_eq!(done.zero_rows, zeros as u64);

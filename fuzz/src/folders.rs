@@ -6,6 +6,7 @@ use npygrow::{
 };
 use npygrow_testkit::shared::SharedFolder;
 use std::cell::OnceCell;
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,17 +18,30 @@ pub(crate) const FILES: [&str; 2] = ["values.npy", "offsets.npy"];
 /// The most bytes that are copied out at once, whatever the offsets say.
 const MOST: usize = 1 << 16;
 
-/// A folder of this thread's own. What is in it is overwritten each time; whoever sets TMPDIR removes it.
-fn folder() -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    thread_local!(static FOLDER: OnceCell<PathBuf> = const { OnceCell::new() });
-    let make = || {
+/// A folder of this thread's own, in memory where there is such a place: what is in it is overwritten each time, for which a
+/// disk takes a thousand times as long.
+struct Own(PathBuf);
+
+impl Own {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let memory = Some(PathBuf::from("/dev/shm")).filter(|path| path.is_dir() && env::var_os("TMPDIR").is_none());
         let name = format!("npygrow-fuzz-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let path = memory.unwrap_or_else(env::temp_dir).join(name);
         fs::create_dir_all(&path).expect("a temporary folder");
-        path
-    };
-    FOLDER.with(|folder| folder.get_or_init(make).clone())
+        Own(path)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn folder() -> PathBuf {
+    thread_local!(static FOLDER: Own = Own::new());
+    FOLDER.with(|folder| folder.0.clone())
 }
 
 /// The bytes of a folder's files as one input: the length of the first, then both, then what to do with them.

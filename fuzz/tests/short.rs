@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 fn mutations() -> usize {
-    std::env::var("NPYGROW_FUZZ_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(5_000)
+    std::env::var("NPYGROW_FUZZ_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000)
 }
 
 /// Seeds, then mutations; how many there were before the first that panics, and that one.
