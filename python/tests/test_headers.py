@@ -47,6 +47,13 @@ DIFFERENCES = [
     ("npygrow", "past 2**63 bytes or 64 axes", "NumPy refuses it later", "", r"pass(es)? \d+ bytes|at most \d+ axes"),
     ("npygrow", "more of Python's literals", "raw, joined, hexadecimal: nobody writes them", LITERALS, "expected"),
 ]
+# What only some versions of NumPy do.
+if tuple(map(int, np.__version__.split(".")[:2])) >= (2, 5):
+    DIFFERENCES.append(("numpy", "a5 for S5", "NumPy dropped it in 2.5, old files have it", r"""['"][<>|=]?a\d""", ""))
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    if np.dtype([("a", "i2", 1)])["a"].shape == ():
+        DIFFERENCES.append(("neither", "1 for the axes (1,)", "NumPy 1 takes it for no subarray", r",\s*\(?1\)?,?\s*[)\]]", ""))
 
 
 def reference(data):
@@ -64,6 +71,7 @@ def reference(data):
 
 
 def ours(path, data):
+    path.unlink(missing_ok=True)  # some file systems flush a file that is overwritten
     path.write_bytes(data)
     try:
         report = ng.inspect(path)
@@ -97,8 +105,11 @@ def judge(path, data, seen):
         why = known("numpy", data)
         assert why, f"NumPy refuses what is read as {found}: {expected!r}\n{data[:400]!r}"
         seen[why] += 1
+    elif found != expected:
+        why = known("neither", data)
+        assert why, f"NumPy reads {expected}, found {found}\n{data[:400]!r}"
+        seen[why] += 1
     else:
-        assert found == expected, f"NumPy reads {expected}, found {found}\n{data[:400]!r}"
         assert found[2].descr == expected[2].descr and found[2].str == expected[2].str
         seen["agreed"] += 1
 
