@@ -6,6 +6,7 @@ use crate::storage::Owner;
 use crate::view::View;
 use core::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{mem, thread};
 
 /// The rows of a [`View`], batch by batch. Made by [`View::batches`].
@@ -54,6 +55,12 @@ struct State {
     wanted: bool,
     /// The thread is gone, or is to go.
     closed: bool,
+}
+
+impl State {
+    fn is_pending(&mut self) -> bool {
+        self.ready.is_none() && !self.closed
+    }
 }
 
 /// Blocks that are made without being waited for: the one that is worked on, and the next.
@@ -105,13 +112,39 @@ impl Batches {
         self.plan.batches - self.next
     }
 
+    /// Waits until the next batch, the end or an error is there, so that [`next`](Iterator::next) does not: `false` when it
+    /// is not in time. For who has to look at something else meanwhile.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ids.npy");
+    /// # npygrow::save(&path, &[1u8, 2, 3, 4, 5])?;
+    /// # let ids = npygrow::View::open(&path, npygrow::MAX_HEADER_SIZE)?;
+    /// let mut batches = ids.batches(5, None, false)?;
+    /// while !batches.wait(std::time::Duration::from_millis(50)) {
+    ///     println!("still reading");
+    /// }
+    /// assert_eq!(batches.next().unwrap()?.rows(), 5);
+    /// assert!(batches.wait(std::time::Duration::ZERO), "the end is there");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait(&mut self, timeout: Duration) -> bool {
+        // What hinders is told by `next`.
+        self.left() == 0 || self.desk().map_or(true, |desk| desk.wait(timeout))
+    }
+
     fn take(&mut self) -> Result<Block> {
-        let desk = match &self.desk {
+        self.desk()?.take()
+    }
+
+    fn desk(&mut self) -> Result<&Desk> {
+        let desk = match self.desk.take() {
             Some(desk) => desk,
-            None => self.desk.insert(self.plan.clone().begin()?),
+            None => self.plan.clone().begin()?,
         };
+        let desk = self.desk.insert(desk);
         desk.owner.check()?;
-        desk.take()
+        Ok(desk)
     }
 }
 
@@ -189,11 +222,18 @@ impl Desk {
         }
     }
 
+    /// Waits for the next block; `false` when it is not there in time.
+    fn wait(&self, timeout: Duration) -> bool {
+        self.change(|state| state.wanted = state.ready.is_none());
+        let waited = self.changed.wait_timeout_while(self.state(), timeout, State::is_pending);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     /// The next block, waited for.
     fn take(&self) -> Result<Block> {
         self.change(|state| state.wanted = state.ready.is_none());
-        let waiting = |state: &mut State| state.ready.is_none() && !state.closed;
-        let mut state = self.changed.wait_while(self.state(), waiting).unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(self.state(), State::is_pending);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let ready = state.ready.take();
         // Not before: what is wanted may have been under way.
         state.wanted = false;
@@ -272,5 +312,41 @@ impl Plan {
                 self.view.gather_unmapped(&rows.map(|place| shuffle.row(place)).collect::<Vec<_>>(), bytes)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn desk() -> Arc<Desk> {
+        Arc::new(Desk { owner: Owner::new(), state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// The disk stands still here: there is no thread that reads.
+    #[test]
+    fn a_wait_ends_in_time() {
+        let desk = desk();
+        assert!(!desk.wait(Duration::from_millis(1)));
+        assert!(desk.state().wanted, "all others may be held");
+        let block = Block { rows: 3, bytes: vec![7], desk: desk.clone() };
+        desk.change(|state| (state.held, state.ready) = (1, Some(Ok(block))));
+        assert!(desk.wait(Duration::ZERO));
+        assert_eq!(desk.take().unwrap().rows(), 3);
+        assert!(!desk.wait(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_is_not_waited_for() {
+        let desk = desk();
+        let waiting = thread::spawn({
+            let desk = desk.clone();
+            move || desk.wait(Duration::from_secs(60))
+        });
+        drop(Leave(desk.clone()));
+        assert!(waiting.join().unwrap());
+        assert_eq!(desk.take().err().unwrap().to_string(), "the thread that reads ahead is gone");
     }
 }

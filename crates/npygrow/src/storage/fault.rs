@@ -58,10 +58,14 @@ impl Mapped<'_> {
     pub(crate) fn guarded(&self, copy: impl FnOnce()) -> bool {
         // Pages of another thread's fault may still stand in the same mapping. Not waited for for ever: a fork may have copied
         // the number and not the thread.
-        if (0..1_000_000).all(|_| {
-            hint::spin_loop();
-            STANDING.load(SeqCst) > 0
-        }) {
+        let stands = |_| {
+            let stands = STANDING.load(SeqCst) > 0;
+            if stands {
+                hint::spin_loop();
+            }
+            stands
+        };
+        if (0..1_000_000).all(stands) {
             return false;
         }
         let before = FAULTS.load(SeqCst);
