@@ -4,6 +4,8 @@
 //! ran, a line `SKIPPED: reason` for each part that cannot run here, and ends with status 1 where a promise was broken,
 //! or where a protocol that is wrong on purpose was not caught.
 
+pub mod images;
+
 use std::time::Duration;
 
 /// How long the rig is to go on: `--seconds N`, or `default`.
