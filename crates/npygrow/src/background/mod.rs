@@ -5,6 +5,8 @@
 //! memory when they are published, and no sooner.
 
 mod close;
+#[cfg(all(test, shuttle))]
+mod models;
 mod queue;
 mod work;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 /// The modules of `src`, lowest first. A module may import those of the layers above its own line here; modules on one
 /// line never import each other.
 const LAYERS: &[&[&str]] = &[
-    &["error", "shuffle"],
+    &["error", "shuffle", "sync"],
     &["format", "storage"],
     &["element", "gather", "transfer"],
     &["open"],
