@@ -33,7 +33,7 @@ oldest_numpy := import sys; v = sys.version_info; print("1.26" if v < (3, 13) el
 # What the wheel is made of; README.md is its description.
 SOURCES := $(wildcard Cargo.toml Cargo.lock pyproject.toml README.md) \
 	$(shell find crates/*/src crates/*/Cargo.toml python/npygrow -type f ! -name '*.py[co]' ! -name '*.so' 2>/dev/null)
-TEST_TOOLS := 'pytest>=8' hypothesis ml_dtypes h5py zarr 'dask[array]' pyarrow awkward
+TEST_TOOLS := 'pytest>=8' hypothesis ml_dtypes h5py zarr 'dask[array]' pyarrow awkward duckdb xarray
 
 .PHONY: help demo test bench clean need-rust need-python
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
-from ._native import Array, Columns, Items, Waiter
+from ._elsewhere import awkward, awkward_rows, texts
+from ._native import Array, Arrow, Columns, Items, Waiter
 from ._ragged import Ragged
+from .errors import MismatchError
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -26,8 +28,8 @@ class Dataset:
     `len` is the number of rows and iterating yields them, as torch and others expect of a dataset; the mapping of names
     to columns is `columns`. An index gives a dict with each column's part: of an integer one row, of a slice arrays
     over the mapping (a `Ragged` for a ragged column), of a list, an array or a mask of indices what `take` gives. Rows
-    lie along the first axis, whatever the order of the file. A name gives a column. It is a context manager; a pickle
-    of it names the folder and the rows, and holds none.
+    lie along the first axis, whatever the order of the file. A name gives a column. Libraries that take Arrow's data
+    take it as a table. It is a context manager; a pickle of it names the folder and the rows, and holds none.
 
     Parameters
     ----------
@@ -160,6 +162,73 @@ class Dataset:
         order, size, _ = batches_of(self.path, rows, size, shuffle, seed, drop_last)
         return Batches(self.path, cut(order, size), lambda numbers: _gather(columns, numbers))
 
+    def to_arrow(self, *, text: str | Iterable[str] = ()) -> Arrow:
+        """The columns for libraries that take Arrow's tables, over the mapping.
+
+        pyarrow, polars, DuckDB and others take this object itself; this is for columns of text, and for a second reader of
+        the same rows. See `Ragged.to_arrow` for what is checked and what is refused.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+            The ragged columns that are text in UTF-8.
+
+        Returns
+        -------
+        Arrow
+            An object for others alone, by Arrow's PyCapsule interface.
+
+        Raises
+        ------
+        KeyError
+            There is no such column.
+        FormatError, MismatchError
+            As `Ragged.to_arrow`.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np, npygrow as ng
+        >>> path = tempfile.mkdtemp()
+        >>> ng.save(os.path.join(path, "label.npy"), np.array([4, 5, 6]))
+        >>> hasattr(ng.Dataset(path), "__arrow_c_stream__")  # pyarrow.table(run), polars.DataFrame(run)
+        True
+        """
+        return self._columns.arrow(texts(self.path, self._columns.shared()[1], text), True)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        return self._columns.arrow([], False).__arrow_c_schema__()
+
+    def to_awkward(self, *, text: str | Iterable[str] = ()) -> Any:
+        """An awkward array of records over the mapping, which it keeps: nothing is copied.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+            The ragged columns that are text in UTF-8.
+
+        Returns
+        -------
+        awkward.Array
+
+        Raises
+        ------
+        KeyError
+            There is no such column.
+        ImportError, FormatError, MismatchError
+            As `Ragged.to_awkward`.
+        """
+        rows, columns = self._columns.shared()
+        names = texts(self.path, columns, text)
+        layouts = [_awkward(column, name in names) for name, column in columns.items()]
+        return awkward().Array(awkward().contents.RecordArray(layouts, list(columns), length=rows))
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return "npygrow.Dataset", self._columns.__reduce__()[1]
+
     def close(self) -> None:
         """Gives the files back, once no array over them is left. Closing twice is fine."""
         self._columns.close()
@@ -258,6 +327,14 @@ def _reopened(columns: Columns) -> Dataset:
 
 def _shown(column: Array | Items) -> Array | Ragged:
     return Ragged._of(column) if isinstance(column, Items) else column
+
+
+def _awkward(column: Array | Items, text: bool) -> Any:
+    if isinstance(column, Items):
+        return Ragged._of(column)._awkward(text)
+    if text:
+        raise MismatchError(f"{column.path}: expected items of bytes (|u1) as text, found rows of dtype {column.dtype}")
+    return awkward_rows(_basic(column, slice(None)), column.path)
 
 
 def _count(column: Array) -> int:

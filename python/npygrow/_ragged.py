@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
-from ._native import Items, Waiter, _spread
+from ._elsewhere import awkward, awkward_items
+from ._native import Arrow, Items, Waiter, _split, _spread
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -24,7 +25,8 @@ class Ragged:
 
     An item is a read-only ndarray over the mapping, a slice is a `Ragged` of the same items, which does not grow; a
     list, an array or a mask of indices gives what `take` does. What was taken from it stays when this object is
-    refreshed or closed. It is a context manager; a pickle of it names the folder and the items, and holds none.
+    refreshed or closed. Libraries that take Arrow's data take it as lists. It is a context manager; a pickle of it names
+    the folder and the items, and holds none.
 
     Parameters
     ----------
@@ -247,6 +249,93 @@ class Ragged:
             batches += [like[at] for at in chance.permutation(len(like))] if shuffle else like
         return Batches(self.path, batches, frozen.take)
 
+    def to_arrow(self, *, text: bool = False) -> Arrow:
+        """The items for libraries that take Arrow's data, over the mapping: lists, or text.
+
+        pyarrow, polars and others take this object itself; this is for items that are text, and for a second reader of
+        the same items. The offsets are checked, and the text, before a library sees them. What it made of them stays when
+        this object is refreshed or closed.
+
+        Parameters
+        ----------
+        text : bool
+            The items are text in UTF-8, as `RaggedAppender.append_text` writes it: strings (large_string) rather than
+            lists (large_list) of uint8.
+
+        Returns
+        -------
+        Arrow
+            An object for others alone, by Arrow's PyCapsule interface.
+
+        Raises
+        ------
+        MismatchError
+            The items are no text, or of a dtype that Arrow has otherwise. Nothing is copied but booleans, which are bits
+            there, and the bits that say which dates are missing.
+        FormatError
+            The offsets go down, or past the values.
+        ValueError
+            It is a slice with a step, whose items lie apart.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import npygrow as ng
+        >>> path = os.path.join(tempfile.mkdtemp(), "words")
+        >>> with ng.RaggedAppender(path) as words:
+        ...     words.append_text("grow")
+        range(0, 1)
+        >>> words = ng.Ragged(path).to_arrow(text=True)
+        >>> hasattr(words, "__arrow_c_array__")              # pyarrow.array(words), polars.Series(words)
+        True
+        """
+        numbers = range(len(self._items)) if self._numbers is None else self._numbers
+        if len(numbers) > 1 and numbers.step != 1:
+            raise ValueError(f"{self.path}: items that lie apart take a copy: give the library take({numbers})")
+        return self._items.arrow(numbers.start, numbers.start + len(numbers), text)
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
+        return self.to_arrow().__arrow_c_array__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        return self._items.arrow(0, 0, False).__arrow_c_schema__()
+
+    def to_awkward(self, *, text: bool = False) -> Any:
+        """An awkward array over the mapping, which it keeps: nothing is copied.
+
+        Parameters
+        ----------
+        text : bool
+            The items are text in UTF-8: strings rather than lists of uint8.
+
+        Returns
+        -------
+        awkward.Array
+
+        Raises
+        ------
+        ImportError
+            The library awkward is not installed.
+        FormatError
+            The offsets go down, or past the values.
+        MismatchError
+            The items are no bytes.
+        """
+        return awkward().Array(self._awkward(text))
+
+    def _awkward(self, text: bool = False) -> Any:
+        items = self._items.copy()
+        numbers = range(len(items)) if self._numbers is None else self._numbers
+        offsets = items.offsets
+        first, last = (min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])) if numbers else (0, 0)
+        falls = offsets[first + 1 : last + 2] < offsets[first : last + 1]
+        if falls.any():
+            items.item(first + int(np.argmax(falls)))  # says what is wrong with it
+        return awkward_items(items.values, offsets, numbers, text, self.path)
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return "npygrow.Ragged", self._items.__reduce__()[1], self._numbers
+
     def close(self) -> None:
         """Gives the files back, once no array over them is left. Closing twice is fine."""
         self._items.close()
@@ -363,14 +452,6 @@ class Ragged:
 
 def _reopened(items: Items, numbers: range | None) -> Ragged:
     return Ragged._of(items, numbers)
-
-
-def _split(values: NDArray[Any], ends: NDArray[np.int64]) -> list[NDArray[Any]]:
-    items, start = [], 0
-    for end in ends.tolist():
-        items.append(values[start:end])
-        start = end
-    return items
 
 
 def _scalar(fill: Any, dtype: np.dtype[Any], path: str) -> NDArray[Any]:

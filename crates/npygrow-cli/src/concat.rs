@@ -169,6 +169,10 @@ impl Concat {
 
     fn advised(&self, error: Error) -> Error {
         let path = self.failed(&error).to_path_buf();
+        if let (Some(io::ErrorKind::AlreadyExists), Some(errno)) = (error.io_kind(), error.raw_os_error()) {
+            let action = "cannot join into a new file (--append adds to it, --replace replaces it)";
+            return Error::io(action, &io::Error::from_raw_os_error(errno)).at(path.display());
+        }
         advised(&path, error, self.common.max_header_size).at(path.display())
     }
 }

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use std::path::PathBuf;
 
-use crate::arguments::{DURABILITIES, time};
+use crate::arguments::{DURABILITIES, header_size, position, time};
 use crate::dtype::{FsPath, word};
 use crate::state::Interrupt;
 
@@ -83,11 +83,11 @@ pub(crate) fn concat<'py>(
     output: FsPath,
     on_exists: &str,
     consume: bool,
-    axis: Option<i64>,
+    axis: Option<&Bound<'py, PyAny>>,
     durability: &str,
     progress: Option<Py<PyAny>>,
     lock_timeout: Option<f64>,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     if inputs.is_instance_of::<PyString>() || inputs.is_instance_of::<PyBytes>() {
         return Err(PyTypeError::new_err("inputs must be an iterable of paths, not one path: put it in a list"));
@@ -103,7 +103,7 @@ pub(crate) fn concat<'py>(
         .on_wait(move || poll.poll())
         .max_header_size(max_header_size);
     if let Some(axis) = axis {
-        options = options.axis(axis);
+        options = options.axis(position(axis)?);
     }
     if let Some(seconds) = lock_timeout {
         options = options.lock_timeout(time("lock_timeout", seconds)?);

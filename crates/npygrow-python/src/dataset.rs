@@ -7,7 +7,9 @@ use pyo3::types::{PyDict, PyRange};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::arguments::header_size;
 use crate::array::Array;
+use crate::arrow::Arrow;
 use crate::convert::range;
 use crate::dtype::FsPath;
 use crate::errors::raise;
@@ -48,7 +50,7 @@ pub(crate) fn _reopen_columns(
 #[pymethods]
 impl Columns {
     #[new]
-    fn new(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: FsPath, #[pyo3(from_py_with = header_size)] max_header_size: u64) -> PyResult<Self> {
         Columns::of(py, py.detach(|| Dataset::open(&path.0, max_header_size)).map_err(raise)?)
     }
 
@@ -77,6 +79,13 @@ impl Columns {
     /// The columns as they are now, made for whoever asks.
     fn columns<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         columns(py, &self.dataset(py)?)
+    }
+
+    /// The columns as Arrow has them; the named ones are text. Without any rows: for their types alone.
+    fn arrow(&self, py: Python<'_>, text: Vec<String>, rows: bool) -> PyResult<Arrow> {
+        let dataset = self.dataset(py)?;
+        let dataset = if rows { dataset } else { dataset.first(0).map_err(raise)? };
+        Arrow::of_columns(py, &dataset, &text)
     }
 
     /// The path, as it was given.

@@ -7,6 +7,7 @@ use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::arguments::header_size;
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
 use crate::import::import;
@@ -45,7 +46,11 @@ const LAYOUTS: [(&str, Room); 3] = [("auto", Room::Auto), ("compact", Room::Comp
 /// (2, 'clean')
 #[pyfunction]
 #[pyo3(signature = (path, *, max_header_size=10_000))]
-pub(crate) fn inspect(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn inspect(
+    py: Python<'_>,
+    path: FsPath,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
+) -> PyResult<Bound<'_, PyAny>> {
     match py.detach(|| npygrow::inspect(&path.0, max_header_size)) {
         Ok(found) => report(py, &path.text(), found),
         Err(_) if path.0.is_dir() => inspect_folder(py, &path, max_header_size),
@@ -152,7 +157,7 @@ pub(crate) fn recover<'py>(
     filename: FsPath,
     zerofill_incomplete: bool,
     tail: &str,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let options = RecoverOptions { zerofill_incomplete, tail: word("tail", tail, &TAILS)?, max_header_size };
     match py.detach(|| npygrow::recover(&filename.0, options)) {
@@ -235,7 +240,7 @@ pub(crate) fn ensure_appendable(
     filename: FsPath,
     inplace: bool,
     layout: &str,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<bool> {
     let layout = word("layout", layout, &LAYOUTS)?;
     let room = if inplace { Room::InPlace } else { layout };
@@ -257,7 +262,11 @@ pub(crate) fn ensure_appendable(
 /// bool
 #[pyfunction]
 #[pyo3(signature = (filename, *, max_header_size=10_000))]
-pub(crate) fn is_appendable(py: Python<'_>, filename: FsPath, max_header_size: u64) -> PyResult<bool> {
+pub(crate) fn is_appendable(
+    py: Python<'_>,
+    filename: FsPath,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
+) -> PyResult<bool> {
     py.detach(|| npygrow::is_appendable(&filename.0, max_header_size)).map_err(raise)
 }
 
@@ -275,7 +284,11 @@ pub(crate) fn is_appendable(py: Python<'_>, filename: FsPath, max_header_size: u
 /// bool
 #[pyfunction]
 #[pyo3(signature = (filename, *, max_header_size=10_000))]
-pub(crate) fn needs_recovery(py: Python<'_>, filename: FsPath, max_header_size: u64) -> PyResult<bool> {
+pub(crate) fn needs_recovery(
+    py: Python<'_>,
+    filename: FsPath,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
+) -> PyResult<bool> {
     py.detach(|| npygrow::needs_recovery(&filename.0, max_header_size)).map_err(raise)
 }
 

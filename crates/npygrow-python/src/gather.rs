@@ -2,15 +2,22 @@
 
 use npygrow::{Access, Order, View};
 use numpy::{PyArrayDescrMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyOverflowError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyEllipsis, PyInt, PyList, PyRange, PySlice, PyTuple};
+use std::cell::Cell;
 
-use crate::convert::fill;
-use crate::dtype::order_name;
+use crate::convert::{empty, fill, numbers};
 use crate::errors::raise;
+
+thread_local! {
+    /// Memory for the numbers of the next request: pages that are new each time cost as much as to copy short rows.
+    static SPARE: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
+}
+
+/// The most numbers that a thread keeps memory for.
+const SPARED: usize = 128 << 10;
 
 /// Rows by their numbers, as an index array of some shape names them.
 pub(crate) struct Index {
@@ -41,11 +48,8 @@ impl Index {
                 Some(chosen.map(|(_, row)| row).collect())
             }
             b'i' | b'u' if !shape.is_empty() => {
-                let all = |numbers: &[i64]| rows_of(numbers, count);
-                match given.extract::<PyReadonlyArrayDyn<'_, i64>>() {
-                    Ok(numbers) if numbers.is_c_contiguous() => all(numbers.as_slice()?),
-                    _ => all(contiguous(&given, "int64")?.extract::<PyReadonlyArrayDyn<'_, i64>>()?.as_slice()?),
-                }
+                let all = |given| numbers(given).and_then(|numbers| rows_of(numbers, count));
+                if numbers(&given).is_some() { all(&given) } else { all(contiguous(&given, "int64")?.cast()?) }
             }
             _ => None,
         };
@@ -53,17 +57,28 @@ impl Index {
     }
 }
 
+impl Drop for Index {
+    fn drop(&mut self) {
+        if self.rows.capacity() <= SPARED {
+            // Where the thread is at its end there is no next request.
+            let _ = SPARE.try_with(|spare| spare.set(std::mem::take(&mut self.rows)));
+        }
+    }
+}
+
 fn rows_of(numbers: &[i64], count: u64) -> Option<Vec<u64>> {
-    // Most often none counts from the end: a negative number is past every count too.
-    let limit = i64::try_from(count).unwrap_or(i64::MAX);
-    if numbers.iter().all(|&number| number >= 0 && number < limit) {
-        return Some(numbers.iter().map(|&number| number as u64).collect());
+    let last = i64::try_from(count).ok()? - 1;
+    let (mut rows, mut signs) = (SPARE.take(), 0);
+    rows.clear();
+    rows.extend(numbers.iter().map(|&number| {
+        signs |= number | last.wrapping_sub(number);
+        number as u64
+    }));
+    // Most often all are rows, and none counts from the end: then no sign bit was set, nor one in the distance to the last.
+    if signs >= 0 {
+        return Some(rows);
     }
-    let mut rows = Vec::with_capacity(numbers.len());
-    for &number in numbers {
-        rows.push(row(number, count)?);
-    }
-    Some(rows)
+    numbers.iter().map(|&number| row(number, count)).collect()
 }
 
 /// The row that `number` means, from the end where it is negative.
@@ -137,7 +152,15 @@ pub(crate) fn take<'py>(
         let arguments = PyDict::new(py);
         arguments.set_item("axis", axis)?;
         arguments.set_item("out", out)?;
-        return array.call_method(intern!(py, "take"), (indices,), Some(&arguments));
+        return array.call_method(intern!(py, "take"), (indices,), Some(&arguments)).map_err(|error| {
+            if !error.is_instance_of::<PyOverflowError>(py) {
+                return error;
+            }
+            let (path, rows) = (view.path().display(), view.len());
+            PyIndexError::new_err(format!(
+                "{path}: expected numbers of its {rows} rows, found one of more than 64 bits"
+            ))
+        });
     };
     let Some(out) = out else { return rows(view, array, &index) };
     let given = out.cast::<PyUntypedArray>()?;
@@ -195,9 +218,7 @@ pub(crate) fn rows<'py>(view: &View, array: &Bound<'py, PyAny>, index: &Index) -
     let mut shape = array.shape().to_vec();
     let axis = growth_axis(view);
     shape[axis] = index.rows.len();
-    static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let empty = EMPTY.import(py, "numpy", "empty")?;
-    let out = empty.call1((PyTuple::new(py, &shape)?, array.dtype(), order_name(view.order())))?;
+    let out = empty(py, &shape, array.dtype(), view.order())?;
     into(view, index, &out)?;
     if index.shape.len() == 1 {
         return Ok(out);

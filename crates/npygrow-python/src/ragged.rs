@@ -4,13 +4,15 @@ use npygrow::{Access, Bookmark, Health, Order, Ragged, RaggedBookmark, Reader, V
 use numpy::{PyArray1, PyArrayDescr, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyRange, PySlice, PyTuple};
+use pyo3::types::{PyList, PyRange, PySlice, PyTuple};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::arguments::header_size;
 use crate::array::array_over;
-use crate::convert::{fill, range};
+use crate::arrow::Arrow;
+use crate::convert::{fill, range, split};
 use crate::dtype::FsPath;
 use crate::errors::{MismatchError, raise};
 use crate::guard::Guarded;
@@ -96,10 +98,19 @@ pub(crate) fn _spread(
     fill(values, Order::C, |from| fill(out, Order::C, |to| py.detach(|| spread(from, to))))?
 }
 
+/// The items that lie one after the other in `values`, where each ends at one of `ends`.
+#[pyfunction]
+pub(crate) fn _split<'py>(
+    values: &Bound<'py, PyAny>,
+    ends: PyReadonlyArray1<'py, i64>,
+) -> PyResult<Bound<'py, PyList>> {
+    split(values, ends.as_slice()?)
+}
+
 #[pymethods]
 impl Items {
     #[new]
-    fn new(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: FsPath, #[pyo3(from_py_with = header_size)] max_header_size: u64) -> PyResult<Self> {
         Items::of(py, py.detach(|| Ragged::open(&path.0, max_header_size)).map_err(raise)?)
     }
 
@@ -194,6 +205,11 @@ impl Items {
     #[getter]
     fn closed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.mapped.lock(py)?.is_none())
+    }
+
+    /// The items from one to another, as Arrow has them.
+    fn arrow(&self, py: Python<'_>, start: u64, stop: u64, text: bool) -> PyResult<Arrow> {
+        Arrow::of_items(py, &self.ragged(py)?, start..stop, text)
     }
 
     /// Waits for more.

@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyRange, PyString, PyTuple};
 use std::ops::Range;
 
-use crate::arguments::{size, sizes};
+use crate::arguments::{header_size, size, sizes};
 use crate::convert::{Fit, range};
 use crate::dtype::{FsPath, to_numpy, to_stored};
 use crate::folder::{Given, Growing, Keeps, Open};
@@ -120,7 +120,7 @@ impl RaggedAppender {
         on_tail: &str,
         casting: &str,
         lock_timeout: Option<f64>,
-        max_header_size: u64,
+        #[pyo3(from_py_with = header_size)] max_header_size: u64,
     ) -> PyResult<Self> {
         let name = path.text();
         let mut row_shape = row_shape.map(sizes).transpose()?;

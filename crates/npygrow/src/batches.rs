@@ -8,6 +8,10 @@ use crate::view::View;
 use core::ops::{Deref, DerefMut, Range};
 use std::mem;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+#[cfg(all(test, shuttle))]
+mod models;
 
 /// The rows of a [`View`], batch by batch. Made by [`View::batches`].
 ///
@@ -55,6 +59,12 @@ struct State {
     wanted: bool,
     /// The thread is gone, or is to go.
     closed: bool,
+}
+
+impl State {
+    fn is_pending(&mut self) -> bool {
+        self.ready.is_none() && !self.closed
+    }
 }
 
 /// Blocks that are made without being waited for: the one that is worked on, and the next.
@@ -106,13 +116,39 @@ impl Batches {
         self.plan.batches - self.next
     }
 
+    /// Waits until the next batch, the end or an error is there, so that [`next`](Iterator::next) does not: `false` when it
+    /// is not in time. For who has to look at something else meanwhile.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("ids.npy");
+    /// # npygrow::save(&path, &[1u8, 2, 3, 4, 5])?;
+    /// # let ids = npygrow::View::open(&path, npygrow::MAX_HEADER_SIZE)?;
+    /// let mut batches = ids.batches(5, None, false)?;
+    /// while !batches.wait(std::time::Duration::from_millis(50)) {
+    ///     println!("still reading");
+    /// }
+    /// assert_eq!(batches.next().unwrap()?.rows(), 5);
+    /// assert!(batches.wait(std::time::Duration::ZERO), "the end is there");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait(&mut self, timeout: Duration) -> bool {
+        // What hinders is told by `next`.
+        self.left() == 0 || self.desk().map_or(true, |desk| desk.wait(timeout))
+    }
+
     fn take(&mut self) -> Result<Block> {
-        let desk = match &self.desk {
+        self.desk()?.take()
+    }
+
+    fn desk(&mut self) -> Result<&Desk> {
+        let desk = match self.desk.take() {
             Some(desk) => desk,
-            None => self.desk.insert(self.plan.clone().begin()?),
+            None => self.plan.clone().begin()?,
         };
+        let desk = self.desk.insert(desk);
         desk.owner.check()?;
-        desk.take()
+        Ok(desk)
     }
 }
 
@@ -190,11 +226,18 @@ impl Desk {
         }
     }
 
+    /// Waits for the next block; `false` when it is not there in time.
+    fn wait(&self, timeout: Duration) -> bool {
+        self.change(|state| state.wanted = state.ready.is_none());
+        let waited = self.changed.wait_timeout_while(self.state(), timeout, State::is_pending);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     /// The next block, waited for.
     fn take(&self) -> Result<Block> {
         self.change(|state| state.wanted = state.ready.is_none());
-        let waiting = |state: &mut State| state.ready.is_none() && !state.closed;
-        let mut state = self.changed.wait_while(self.state(), waiting).unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(self.state(), State::is_pending);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let ready = state.ready.take();
         // Not before: what is wanted may have been under way.
         state.wanted = false;
@@ -276,56 +319,38 @@ impl Plan {
     }
 }
 
-#[cfg(all(test, shuttle))]
-mod models {
+#[cfg(test)]
+mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::sync::explore;
 
-    const ROWS: u64 = 4;
-
-    fn saved() -> (tempfile::TempDir, View) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rows.npy");
-        let mut appender = crate::Appender::open(&path).unwrap();
-        appender.append(&Vec::from_iter(0..ROWS)).unwrap();
-        appender.close().unwrap();
-        let view = View::open(&path, crate::MAX_HEADER_SIZE).unwrap();
-        (folder, view)
+    fn desk() -> Arc<Desk> {
+        Arc::new(Desk { owner: Owner::new(), state: Mutex::default(), changed: Condvar::new() })
     }
 
-    fn value(block: &Block) -> u64 {
-        u64::from_le_bytes(block[..].try_into().unwrap())
-    }
-
-    /// However many are held, and whoever drops them.
+    /// The disk stands still here: there is no thread that reads.
     #[test]
-    fn every_batch_comes_in_its_place() {
-        let (_folder, view) = saved();
-        explore(move || {
-            let (send, receive) = shuttle::sync::mpsc::channel::<Block>();
-            let other = thread::spawn(move || receive.into_iter().for_each(drop));
-            let mut held = Vec::new();
-            for (expected, block) in view.batches(1, None, false).unwrap().enumerate() {
-                let block = block.unwrap();
-                assert_eq!(value(&block), expected as u64);
-                if expected % 2 == 0 { held.push(block) } else { send.send(block).unwrap() }
-            }
-            assert!(held.iter().map(value).eq((0..ROWS).step_by(2)));
-            drop(send);
-            other.join().unwrap();
-        });
+    fn a_wait_ends_in_time() {
+        let desk = desk();
+        assert!(!desk.wait(Duration::from_millis(1)));
+        assert!(desk.state().wanted, "all others may be held");
+        let block = Block { rows: 3, bytes: vec![7], desk: desk.clone() };
+        desk.change(|state| (state.held, state.ready) = (1, Some(Ok(block))));
+        assert!(desk.wait(Duration::ZERO));
+        assert_eq!(desk.take().unwrap().rows(), 3);
+        assert!(!desk.wait(Duration::ZERO));
     }
 
     #[test]
-    fn giving_up_ends_the_thread() {
-        let (_folder, view) = saved();
-        explore(move || {
-            let mut batches = view.batches(1, None, false).unwrap();
-            let first = batches.next().unwrap().unwrap();
-            drop(batches);
-            assert_eq!(value(&first), 0);
+    fn a_thread_that_is_gone_is_not_waited_for() {
+        let desk = desk();
+        let waiting = thread::spawn({
+            let desk = desk.clone();
+            move || desk.wait(Duration::from_secs(60))
         });
+        drop(Leave(desk.clone()));
+        assert!(waiting.join().unwrap());
+        assert_eq!(desk.take().err().unwrap().to_string(), "the thread that reads ahead is gone");
     }
 }

@@ -82,8 +82,6 @@ mod inspect;
 #[cfg(feature = "std")]
 mod joining;
 #[cfg(feature = "std")]
-mod pieces;
-#[cfg(feature = "std")]
 mod ragged;
 #[cfg(feature = "std")]
 mod repair;

@@ -5,7 +5,6 @@ use crate::open::Health;
 use crate::open::{Found, find, truncated};
 use crate::storage::Storage;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::Range;
 
 /// The committed rows of a file, as they were found last.
@@ -14,7 +13,8 @@ pub(crate) struct Rows {
     pub(crate) found: Arc<Found>,
     /// 1 for a 0-d array.
     pub(crate) len: u64,
-    pub(crate) shape: Vec<u64>,
+    /// Shared: a view is cloned for each gather.
+    pub(crate) shape: Arc<[u64]>,
     /// For messages.
     path: Option<Arc<str>>,
     pub(crate) max_header_size: u64,
@@ -27,14 +27,20 @@ impl Rows {
         if let Health::Truncated { rows, .. } = found.health {
             return Err(truncated(found.rows, rows));
         }
-        Ok(Rows { len: found.rows, shape: found.header.shape.clone(), found: Arc::new(found), path, max_header_size })
+        Ok(Rows {
+            len: found.rows,
+            shape: found.header.shape.as_slice().into(),
+            found: Arc::new(found),
+            path,
+            max_header_size,
+        })
     }
 
     /// The first `rows` of them alone.
     pub(crate) fn first(mut self, rows: u64) -> Result<Self> {
         if rows != self.len {
             self.offset(&(0..rows))?;
-            self.shape = self.found.spec.shape(rows);
+            self.shape = self.found.spec.shape(rows).into();
             self.len = rows;
         }
         Ok(self)
@@ -66,7 +72,7 @@ impl Rows {
         }
         Ok((held == found.rows).then(|| Rows {
             len: found.rows,
-            shape: found.header.shape.clone(),
+            shape: found.header.shape.as_slice().into(),
             found: Arc::new(found),
             ..old.clone()
         }))

@@ -5,7 +5,7 @@ use crate::create::{Place, missing};
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
-use crate::gather::{Source, gather};
+use crate::gather::{Even, Source, gather};
 use crate::open::Health;
 use crate::rows::Rows;
 use crate::storage::{File, Window};
@@ -260,7 +260,9 @@ impl View {
     fn gather_from(&self, map: &[u8], rows: &[u64], part: Range<u64>, out: &mut [u8]) -> Result<()> {
         let (len, stride) = (self.len(), self.row_size());
         let refuse = |detail: Error| Err(self.rows.named(detail));
-        if let Some(row) = rows.iter().max().filter(|row| **row >= len) {
+        // A sign bit is set by a row that is not there, and by no other: counts end long before 2^63.
+        if rows.iter().fold(0, |signs, row| signs | row | len.wrapping_sub(1).wrapping_sub(*row)) > i64::MAX as u64 {
+            let row = rows.iter().max().copied().unwrap_or_default();
             return refuse(error!(Mismatch, "expected rows in 0..{len}, found {row}"));
         }
         if part.start > part.end || part.end > stride {
@@ -280,8 +282,8 @@ impl View {
         let start = self.window.start + self.rows.found.layout.data_start + part.start;
         let map = map.get(skip..).unwrap_or_default();
         let (is_private, is_writable) = (self.access == Access::Copy, self.access == Access::Write);
-        let source = Source { file: &self.window.file, start, stride, map, is_private, is_writable, row_size };
-        gather(&source, rows, out).map_err(|error| self.rows.named(error))
+        let source = Source { file: &self.window.file, start, map, is_private, is_writable };
+        gather(&source, &Even { rows, stride, size: row_size }, out).map_err(|error| self.rows.named(error))
     }
 
     /// Looks for new rows, maps them, and says which they are. Slices that were handed out stay as they are.

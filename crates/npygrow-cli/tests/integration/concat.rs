@@ -80,8 +80,7 @@ fn joins_in_the_order_of_the_numbers() {
         &["concat", "all.npy", "part-*.npy"],
         2,
         "",
-        "error: all.npy: cannot join into a new file (on_exists: error; append adds to it, replace replaces it): File exists \
-         (os error 17)\n",
+        "error: all.npy: cannot join into a new file (--append adds to it, --replace replaces it): File exists (os error 17)\n",
     );
     folder.check(
         &["concat", "--append", "all.npy", "part-1.npy"],

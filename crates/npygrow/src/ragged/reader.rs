@@ -2,9 +2,8 @@ use crate::bookmark::Bookmark;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::Dtype;
+use crate::gather::{Source, gather};
 use crate::group::{OFFSETS, VALUES, check_offsets, check_values, covered, not_from_0, offset};
-use crate::pieces::gather_pieces;
-use crate::storage::Mapped;
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -190,12 +189,11 @@ impl Ragged {
             pieces.push((range.start * row_size, size));
             all = all.saturating_add(size);
         }
-        let gathered = match all == out.len() {
-            true => {
-                let (file, bytes) = (window.file.as_std(), self.values.bytes());
-                gather_pieces(&window.file, &Mapped { file, bytes, offset: start, is_writable: false }, &pieces, out)
-            }
-            false => Err(error!(Mismatch, "expected a buffer of {all} bytes, found {}", out.len())),
+        let gathered = if all == out.len() {
+            let (file, map) = (&window.file, self.values.bytes());
+            gather(&Source { file, start, map, is_private: false, is_writable: false }, pieces.as_slice(), out)
+        } else {
+            Err(error!(Mismatch, "expected a buffer of {all} bytes, found {}", out.len()))
         };
         gathered.map_err(|error| error.at(self.path.display()))
     }

@@ -104,7 +104,7 @@ pub(super) fn irregular(found: &Metadata) -> Error {
 
 impl Storage for File {
     fn len(&self) -> Result<u64> {
-        self.file.metadata().map(|metadata| metadata.len()).map_err(self.fail("cannot tell the length"))
+        sys::len(&self.file).map_err(self.fail("cannot tell the length"))
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

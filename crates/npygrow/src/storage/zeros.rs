@@ -21,8 +21,11 @@ impl Zeros {
         // Not waited for for ever: a fork may have copied the number and not the thread.
         let tries = if cfg!(shuttle) { 3 } else { 1_000_000 };
         let stand = || {
-            core::hint::spin_loop();
-            self.standing.load(SeqCst) > 0
+            let stand = self.standing.load(SeqCst) > 0;
+            if stand {
+                core::hint::spin_loop();
+            }
+            stand
         };
         (!(0..tries).all(|_| stand())).then_some(before)
     }

@@ -331,6 +331,29 @@ fn items_are_gathered_in_any_order() {
     assert!(text(words.gather_into(&wanted, &mut out), ErrorKind::Mismatch).contains("was cut while it was read"));
 }
 
+/// From the disk: empty items, twins, neighbours that are read at once, and one that is longer than what is.
+#[test]
+fn items_are_gathered_from_the_disk() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("words");
+    let mut words = Appender::options().buffering(1 << 20).open_ragged(&path).unwrap();
+    let item = |item: u64| vec![item as u16; if item == 700 { 300_000 } else { (item * 31 % 5000) as usize }];
+    for number in 0..3000 {
+        words.append(&item(number)).unwrap();
+    }
+    words.sync().unwrap();
+    words.close().unwrap();
+    let all: Vec<u64> = (0..4000).map(|at| at * 7919 % 3000).collect();
+    for wanted in [&all[..], &all[..300], &[2999, 0, 700, 699, 700, 0, 701]] {
+        crate::gather::forget(&path.join("values.npy"));
+        let words = Ragged::open(&path, MAX_HEADER_SIZE).unwrap();
+        let mut out = vec![0; words.sizes(wanted).unwrap().iter().sum()];
+        words.gather_into(wanted, &mut out).unwrap();
+        let expected: Vec<u8> = wanted.iter().flat_map(|&number| item(number)).flat_map(u16::to_le_bytes).collect();
+        assert!(out == expected, "{} items", wanted.len());
+    }
+}
+
 /// As a power cut leaves offsets that were never synced: no value is cut on their word.
 #[test]
 fn offsets_of_zeros_cut_nothing() {

@@ -32,6 +32,10 @@ pub(crate) fn identity(_metadata: &Metadata) -> Option<Identity> {
 }
 
 /// An open file is not deleted here.
+pub(crate) fn len(file: &fs::File) -> io::Result<u64> {
+    file.metadata().map(|metadata| metadata.len())
+}
+
 pub(crate) fn is_deleted(_metadata: &Metadata) -> bool {
     false
 }
