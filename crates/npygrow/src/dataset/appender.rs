@@ -231,6 +231,12 @@ impl DatasetAppender {
             return Ok(None);
         }
         let alone = self.folder.lock()?;
+        self.open_defined()?;
+        Ok(alone)
+    }
+
+    /// Opens the columns that are only defined, under the folder's lock.
+    fn open_defined(&mut self) -> Result<()> {
         self.check_listed()?;
         while let Some((name, (kind, dtype, row_shape))) = self.defined.first_key_value() {
             let (name, dtype, row_shape) = (name.clone(), Some(dtype.clone()), Some(row_shape.clone()));
@@ -240,7 +246,17 @@ impl DatasetAppender {
             self.listed.insert(name.clone(), *kind);
             self.defined.remove(&name);
         }
-        Ok(alone)
+        Ok(())
+    }
+
+    /// The same where another appender, in its turn, made all of them since.
+    fn open_made(&mut self) -> Result<()> {
+        if !self.options.turns || self.defined.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.folder.lock()?;
+        let there = columns_in(&*self.folder)?;
+        if self.defined.keys().all(|name| there.contains_key(name)) { self.open_defined() } else { Ok(()) }
     }
 
     /// Refuses where another appender made columns that this one does not know of: one of the two is wrong about them.
@@ -270,6 +286,7 @@ impl DatasetAppender {
     ///
     /// As [`Appender::sync`](crate::Appender::sync).
     pub fn sync(&mut self) -> Result<()> {
+        self.open_made().map_err(|error| self.group.named(error))?;
         self.group.sync()
     }
 

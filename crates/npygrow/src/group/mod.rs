@@ -254,13 +254,15 @@ impl Group {
         Ok(self.rows - buffered..self.rows)
     }
 
-    /// As [`commit`](Group::commit), and makes every row survive a power cut.
+    /// As [`commit`](Group::commit), and makes every row survive a power cut, those of others too.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.check()?;
-        if !self.made {
-            return Ok(());
-        }
         self.in_turn(|this| {
+            // Another appender may have made them since.
+            this.made |= this.is_made();
+            if !this.made {
+                return Ok(());
+            }
             this.publish(0, &[])?;
             this.files().try_for_each(Appender::sync)
         })

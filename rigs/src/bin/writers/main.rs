@@ -9,10 +9,11 @@ mod batch;
 mod write;
 
 use batch::{What, Wrong, judge, read};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use npygrow::{Appender, Options};
 use npygrow_rigs::shared::Words;
 use npygrow_rigs::{Process, Random, Scratch, grouped, seconds};
-use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
@@ -184,15 +185,15 @@ impl Crowd<'_> {
                 return Err("a process ended by itself".into());
             }
             let id = self.processes[at].id();
-            let pid = Pid::from_raw(id.cast_signed()).ok_or("no such process")?;
-            kill_process(pid, Signal::STOP)?;
+            let pid = Pid::from_raw(id.cast_signed());
+            kill(pid, Signal::SIGSTOP)?;
             sleep(Duration::from_micros(200));
             let holds = holds_a_lock(id);
             if holds || random.below(3) == 0 {
                 sum.holders += u64::from(holds);
                 break;
             }
-            kill_process(pid, Signal::CONT)?;
+            kill(pid, Signal::SIGCONT)?;
             at = random.below(self.processes.len() as u64) as usize;
         }
         self.processes.remove(at).kill();

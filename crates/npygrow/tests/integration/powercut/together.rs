@@ -365,7 +365,10 @@ const SCENARIOS: [Scenario; 5] = [
     }),
     ("take turns", |run| {
         let mut handles = [0, 1].map(|_| run.open(run.options().turns(true)));
-        for round in 0..5 {
+        run.append(&mut handles[0], 7, Promise::Counted);
+        // By the one that has not seen the files yet.
+        run.step(Promise::Durable, || handles[1].sync()).unwrap();
+        for round in 0..4 {
             run.append(&mut handles[round % 2], 7, Promise::Counted);
         }
     }),
