@@ -45,7 +45,7 @@ demo: .venv/.package
 
 # --- The checks, in the order they run: the quick ones first -------------------------------------------------------
 
-CHECKS := fmt clippy clippy-no-std clippy-ndarray platforms no-std cargo-test cargo-test-ndarray doc wheel \
+CHECKS := fmt clippy clippy-no-std clippy-ndarray platforms no-std cargo-test cargo-test-ndarray fuzz doc wheel \
 	pytest pytest-oldest doctest stubtest
 .PHONY: $(CHECKS)
 
@@ -74,6 +74,9 @@ cargo-test:
 	@scripts/check $@ cargo test --quiet --workspace
 cargo-test-ndarray:
 	@scripts/check $@ cargo test --quiet -p npygrow --features ndarray array
+# The short run on stable Rust; scripts/fuzz is the long one.
+fuzz:
+	@scripts/check $@ cargo test --quiet --manifest-path fuzz/Cargo.toml --no-default-features
 doc:
 	@RUSTDOCFLAGS='-D warnings' scripts/check $@ cargo doc --quiet --workspace --no-deps
 wheel: .venv/.package

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from math import prod
 from typing import Any, overload
@@ -10,14 +9,15 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
 from ._elsewhere import awkward, awkward_items
-from ._native import Arrow, Items, Waiter, _split, _spread
+from ._folder import Folder, Path, sizes_of
+from ._index import many, one
+from ._native import Arrow, Batches, Items, _split, _spread
 
-_Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_Item = NDArray[Any]
 
 
-class Ragged:
+class Ragged(Folder[list[_Item]]):
     """The items of a folder, which differ in length: mapped, nothing is loaded until it is read.
 
     ``values.npy`` has all items joined along axis 0, and ``offsets.npy`` where each begins: item i is
@@ -60,13 +60,13 @@ class Ragged:
            [ 5, -1, -1]])
     """
 
-    __slots__ = ("__weakref__", "_items", "_numbers")
+    __slots__ = ("_items", "_numbers")
     __module__ = "npygrow"
 
     _items: Items
     _numbers: range | None  # of a slice: which items it shows
 
-    def __init__(self, path: _Path, *, max_header_size: int = 10_000) -> None:
+    def __init__(self, path: Path, *, max_header_size: int = 10_000) -> None:
         self._items = Items(path, max_header_size)
         self._numbers = None
 
@@ -76,43 +76,23 @@ class Ragged:
         self._items, self._numbers = items, numbers
         return self
 
+    @property
+    def _mapped(self) -> Items:
+        return self._items
+
     def refresh(self) -> range:
-        """Looks for items that were appended since, and maps them.
+        self._check_grows("refresh")
+        return super().refresh()
 
-        Returns
-        -------
-        range
-            The numbers of the new items.
-        """
+    def follow(self, timeout: float | None = None, *, start: int | None = None) -> Iterator[list[_Item]]:
+        self._check_grows("follow")
+        return super().follow(timeout, start=start)
+
+    refresh.__doc__, follow.__doc__ = Folder.refresh.__doc__, Folder.follow.__doc__
+
+    def _check_grows(self, verb: str) -> None:
         if self._numbers is not None:
-            raise ValueError(f"{self.path}: a slice does not grow: refresh what it was taken of")
-        return self._items.refresh()
-
-    def follow(self, timeout: float | None = None, *, start: int | None = None) -> Iterator[list[NDArray[Any]]]:
-        """Waits for new items, and yields them in blocks as they are committed.
-
-        As `Array.follow`: this object is refreshed as items are yielded, and `close` ends the iteration.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            End the iteration when there was no new item for so many seconds. By default it never ends.
-        start : int, optional
-            The first item to yield, as in a slice. By default ``len(self)``: the items that are new.
-
-        Yields
-        ------
-        list of ndarray
-            One item or more, at most 4 MiB of them: copies.
-
-        Raises
-        ------
-        MismatchError
-            A file was replaced or cut.
-        """
-        if self._numbers is not None:
-            raise ValueError(f"{self.path}: a slice does not grow: follow what it was taken of")
-        return follow(self, timeout, start)
+            raise ValueError(f"{self.path}: a slice does not grow: {verb} what it was taken of")
 
     def take(self, indices: ArrayLike) -> list[NDArray[Any]]:
         """Copies items by their numbers: in any order, several times, from the end where they are negative.
@@ -214,7 +194,8 @@ class Ragged:
         shuffle : bool
             Take all items in a random order.
         seed : int, optional
-            The same order for the same seed, from 0 to 2**64 - 1; by default another each time.
+            The same order for the same seed, from 0 to 2**64 - 1, as that of as many rows of an `Array` or a `Dataset`; by
+            default another each time.
         drop_last : bool
             Leave out the items at the end of the order that fill no batch.
         bucket : int, optional
@@ -223,8 +204,13 @@ class Ragged:
 
         Returns
         -------
-        iterator
-            Of what `take` gives; its `len` is the number of batches left, its `close` ends it.
+        Batches
+            An iterator of what `take` gives; its `len` is the number of batches left, its `close` ends it.
+
+        Raises
+        ------
+        MismatchError, FormatError
+            A file was cut while it was read; offsets go down, or past the values. It ends the iteration.
 
         Examples
         --------
@@ -236,18 +222,10 @@ class Ragged:
         >>> [[len(item) for item in batch] for batch in ng.Ragged(path).batches(2, bucket=2)]
         [[1, 1], [4, 4]]
         """
-        frozen = self._of(self._items.copy(), self._numbers)
-        order, size, chance = batches_of(self.path, len(frozen), size, shuffle, seed, drop_last)
-        if bucket is None:
-            return Batches(self.path, cut(order, size), frozen.take)
-        if bucket < 1:
-            raise ValueError(f"{self.path}: expected buckets of one batch or more, found {bucket}")
-        batches: list[NDArray[np.int64]] = []
-        lengths = frozen.lengths
-        for items in cut(order, size * bucket):
-            like = cut(items[np.argsort(lengths[items], kind="stable")], size)
-            batches += [like[at] for at in chance.permutation(len(like))] if shuffle else like
-        return Batches(self.path, batches, frozen.take)
+        some = self._numbers
+        # One without items may begin at -1.
+        numbers = None if some is None else (max(0, some.start), some.step, len(some))
+        return self._items.batches(size, shuffle, seed, drop_last, bucket, numbers)
 
     def to_arrow(self, *, text: bool = False) -> Arrow:
         """The items for libraries that take Arrow's data, over the mapping: lists, or text.
@@ -336,17 +314,6 @@ class Ragged:
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return "npygrow.Ragged", self._items.__reduce__()[1], self._numbers
 
-    def close(self) -> None:
-        """Gives the files back, once no array over them is left. Closing twice is fine."""
-        self._items.close()
-
-    def __enter__(self) -> Ragged:
-        len(self._items)
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
-
     @property
     def values(self) -> NDArray[Any]:
         """The values of all items, one after the other: over the mapping, unless a slice leaves items out between."""
@@ -389,16 +356,6 @@ class Ragged:
         """"clean", or "tail" where a file holds more than the items."""
         return self._items.health
 
-    @property
-    def path(self) -> str:
-        """The path, as it was given."""
-        return self._items.path
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self._items.closed
-
     def __len__(self) -> int:
         return len(self._items) if self._numbers is None else len(self._numbers)
 
@@ -433,7 +390,7 @@ class Ragged:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._items, self._numbers)
+        return self._of, (self._items, self._numbers)
 
     def _all(self) -> NDArray[np.int64]:
         numbers = range(len(self._items)) if self._numbers is None else self._numbers
@@ -443,15 +400,10 @@ class Ragged:
         numbers = many(self.path, indices, len(self), "item", masks=masks)
         return numbers if self._numbers is None else self._numbers.start + self._numbers.step * numbers
 
-    def _waiter(self) -> Waiter:
-        return self._items.waiter()
-
     def _sizes(self, rows: range) -> NDArray[np.int64]:
         return sizes_of(self._items, rows)
 
 
-def _reopened(items: Items, numbers: range | None) -> Ragged:
-    return Ragged._of(items, numbers)
 
 
 def _scalar(fill: Any, dtype: np.dtype[Any], path: str) -> NDArray[Any]:

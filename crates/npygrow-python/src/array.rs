@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use crate::arguments::{header_size, position};
 use crate::arrow::{Arrow, Capsules};
-use crate::batches::Batches;
+use crate::batches::{self, Batches};
 use crate::convert::{Mapping, ndarray, range};
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
@@ -225,7 +225,8 @@ impl Array {
         seed: Option<&Bound<'_, PyAny>>,
         drop_last: bool,
     ) -> PyResult<Batches> {
-        Batches::of(py, &self.view(py)?, size, shuffle, seed, drop_last)
+        let given = batches::Given::new(self.path(), size, shuffle, seed, drop_last)?;
+        Batches::of_view(py, &self.view(py)?, &given)
     }
 
     /// Makes the values that were changed in mode "r+" survive a power cut.
@@ -523,7 +524,7 @@ pub(crate) fn mode_name(access: Access) -> &'static str {
 pub(crate) fn array_over<'py>(py: Python<'py>, view: &View, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let mapping = if view.bytes().is_empty() { None } else { Some(Bound::new(py, Mapping(view.clone()))?) };
     let dtype = to_numpy(py, view.dtype(), path)?;
-    let array = ndarray(py, view.shape(), &dtype, view.order(), mapping.as_ref().map(Bound::as_any))?;
+    let array = ndarray(py, view.shape(), &dtype, view.order(), mapping.as_ref().map(|mapping| (mapping.as_any(), 0)))?;
     if view.access() == Access::Read {
         array.getattr("flags")?.setattr("writeable", false)?;
     }

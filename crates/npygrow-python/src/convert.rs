@@ -264,19 +264,22 @@ pub(crate) fn numbers<'a>(array: &'a Bound<'_, PyUntypedArray>) -> Option<&'a [i
     unsafe { numbers.as_slice() }.ok()
 }
 
-/// An ndarray over the memory of `buffer`, or of no bytes.
+/// An ndarray over the memory of a buffer from a byte on, or of no bytes.
 pub(crate) fn ndarray<'py>(
     py: Python<'py>,
     shape: &[u64],
     dtype: &Bound<'py, PyArrayDescr>,
     order: Order,
-    buffer: Option<&Bound<'py, PyAny>>,
+    buffer: Option<(&Bound<'py, PyAny>, usize)>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let arguments = PyDict::new(py);
     arguments.set_item("shape", PyTuple::new(py, shape)?)?;
     arguments.set_item("dtype", dtype)?;
     arguments.set_item("order", order_name(order))?;
-    arguments.set_item("buffer", buffer)?;
+    if let Some((buffer, offset)) = buffer {
+        arguments.set_item("buffer", buffer)?;
+        arguments.set_item("offset", offset)?;
+    }
     py.import("numpy")?.getattr("ndarray")?.call((), Some(&arguments))
 }
 

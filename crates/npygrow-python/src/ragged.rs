@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::arguments::header_size;
 use crate::array::array_over;
 use crate::arrow::Arrow;
+use crate::batches::{Batches, Given, batches_of};
 use crate::convert::{fill, range, split};
 use crate::dtype::FsPath;
 use crate::errors::{MismatchError, raise};
@@ -164,6 +165,24 @@ impl Items {
         let out = py.import("numpy")?.call_method1("empty", (PyTuple::new(py, shape)?, values.dtype()))?;
         fill(&out, Order::C, |bytes| py.detach(|| ragged.gather_into(&numbers, bytes)))?.map_err(raise)?;
         Ok((out, PyArray1::from_vec(py, ends)))
+    }
+
+    /// The items in batches; of a slice, by the first of its numbers, their step and how many there are.
+    #[pyo3(signature = (size, shuffle, seed, drop_last, bucket, numbers))]
+    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
+    fn batches(
+        &self,
+        py: Python<'_>,
+        size: &Bound<'_, PyAny>,
+        shuffle: bool,
+        seed: Option<&Bound<'_, PyAny>>,
+        drop_last: bool,
+        bucket: Option<&Bound<'_, PyAny>>,
+        numbers: Option<(u64, i64, u64)>,
+    ) -> PyResult<Batches> {
+        let given = Given::new(self.path(), size, shuffle, seed, drop_last)?;
+        let bucket = bucket.map(|bucket| batches_of(self.path(), bucket)).transpose()?;
+        Batches::of_ragged(py, &self.ragged(py)?, &given, bucket, numbers)
     }
 
     /// The values of all items: an ndarray over the mapping.

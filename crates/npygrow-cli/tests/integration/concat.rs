@@ -47,8 +47,8 @@ Every file is looked at before a byte is written, and all that do not fit are
 named. OUT is there whole or not at all. Blocks are shared where the file system
 can (XFS, btrfs) and they lie alike, else they are copied.
 
-Folders of the same columns, or of items, are joined to a new folder: what was written
-before a failure stays there, as whole rows.
+Folders of the same columns, or of items, are joined to a folder in the same way; without
+--consume and --axis.
 
 With --consume each file is deleted once its rows are on the disk in OUT. After a
 crash the same command finishes; until then nobody can append to OUT.

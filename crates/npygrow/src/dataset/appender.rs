@@ -148,6 +148,7 @@ impl DatasetAppender {
                     self.names()
                 )));
             }
+            self.check_pair(name, kind)?;
             // What cannot be a file's header is refused now.
             Spec { dtype: dtype.clone(), order: Order::C, row_shape: row_shape.to_vec() }
                 .header(0, self.options.header_limit())
@@ -162,6 +163,24 @@ impl DatasetAppender {
             return Err(self.group.named(error!(Mismatch, "column {name}: expected {wanted}, found {found}")));
         }
         column.values.expect(Some(dtype.clone()), Some(row_shape.to_vec()))
+    }
+
+    /// Refuses the two files that would be taken for items.
+    fn check_pair(&self, name: &str, kind: Kind) -> Result<()> {
+        const PAIR: [&str; 2] = ["values", "offsets"];
+        let is_plain = |name: &str| {
+            let there = self.group.columns().iter().any(|column| column.name == name && column.offsets.is_none());
+            there || self.defined.get(name).is_some_and(|(kind, ..)| *kind == Kind::Plain)
+        };
+        let other = PAIR.iter().position(|one| *one == name && kind == Kind::Plain).map(|at| PAIR[1 - at]);
+        match other.filter(|other| is_plain(other)) {
+            None => Ok(()),
+            Some(other) => Err(self.group.named(error!(
+                Mismatch,
+                "columns {other} and {name} in one folder would read as items of different length: give one of them another \
+                 name"
+            ))),
+        }
     }
 
     fn names(&self) -> String {
@@ -297,6 +316,11 @@ impl DatasetAppender {
     /// `Mismatch` when there are fewer; else as [`Appender::truncate`](crate::Appender::truncate).
     pub fn truncate(&mut self, rows: u64) -> Result<()> {
         self.group.truncate(rows)
+    }
+
+    /// What grows.
+    pub(crate) fn group(&mut self) -> &mut Group {
+        &mut self.group
     }
 
     /// Publishes what is buffered and gives the locks back.

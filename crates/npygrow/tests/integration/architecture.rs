@@ -18,7 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["joining"],
     &["create"],
     &["append", "inspect", "read", "view"],
-    &["background", "batches", "bookmark", "concat", "follow", "group", "repair"],
+    &["background", "bookmark", "concat", "follow", "group", "repair"],
+    &["batches"],
     &["ragged", "sequence"],
     &["dataset"],
 ];

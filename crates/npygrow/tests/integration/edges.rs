@@ -209,7 +209,7 @@ fn a_callers_own_storage_is_locked_and_looked_at_before_it_is_changed() {
     let storage = disk.folder().open(NAME.as_ref(), true).unwrap().unwrap();
     let first = u32s().on(storage).unwrap();
     let storage = disk.folder().open(NAME.as_ref(), true).unwrap().unwrap();
-    assert!(error(u32s().on(storage)).contains("this very process"));
+    assert!(error(u32s().on(storage)).contains("locked by another appender"));
     drop(first);
     u32s().on(disk.folder().open(NAME.as_ref(), true).unwrap().unwrap()).unwrap();
 }

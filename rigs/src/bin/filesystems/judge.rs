@@ -130,8 +130,11 @@ fn go_on_in_folder(kind: Kind, path: &Path, allowed: &Allowed) -> Result<(), Str
     let handle = match open() {
         Err(error) if is_hollow(error.kind()) => return Ok(()),
         Err(error) if error.kind() == ErrorKind::NeedsRecovery => {
-            match recover_folder(path, RecoverOptions::default()) {
+            let recover = |tail| recover_folder(path, RecoverOptions { tail, ..RecoverOptions::default() });
+            match recover(Tail::Keep) {
                 Err(error) if is_hollow(error.kind()) => return Ok(()),
+                // It says what would go, and how to say so.
+                Err(error) if error.detail().contains("tail=\"drop\"") => recover(Tail::Drop).map_err(text)?,
                 recovered => recovered.map_err(text)?,
             };
             open().map_err(text)?
