@@ -94,6 +94,8 @@ mod sequence;
 #[cfg(feature = "std")]
 mod shuffle;
 #[cfg(feature = "std")]
+mod sync;
+#[cfg(feature = "std")]
 mod view;
 
 pub use append::{Appender, Batch};

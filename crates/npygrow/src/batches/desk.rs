@@ -4,9 +4,10 @@ use super::Memory;
 use crate::error::{Result, error};
 use crate::group::ColumnPart;
 use crate::storage::Owner;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use core::ops::{Deref, DerefMut};
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// One batch. Dropped, its memory serves another.

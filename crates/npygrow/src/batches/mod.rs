@@ -1,12 +1,15 @@
 //! Batches of rows, the next of which is read while the last is worked on.
 
 mod desk;
+#[cfg(all(test, shuttle))]
+mod models;
 mod order;
 
 pub use desk::Block;
 pub(crate) use order::Wanted;
 
 use crate::error::{Error, Result, error};
+use crate::sync::thread;
 use crate::view::View;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -16,7 +19,6 @@ use core::ops::Range;
 use desk::{Desk, Leave};
 use order::Order;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 /// Rows batch by batch: those of a [`View`], of a [`Ragged`](crate::Ragged) or of a [`Dataset`](crate::Dataset), made by their
