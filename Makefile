@@ -1,5 +1,6 @@
 # make demo    a file grows, its writer is killed, a second run goes on, every byte is checked
 # make test    every check that CI runs, and a summary of them
+# make soak    the rigs that prove the promises, as long as told (MINUTES=60)
 # make bench   npygrow and its peers side by side, 15 minutes (ARGS=--quick: 2; ARGS=--write keeps it in docs/performance.md)
 # make clean   removes all that these made
 #
@@ -35,7 +36,7 @@ SOURCES := $(wildcard Cargo.toml Cargo.lock pyproject.toml README.md) \
 	$(shell find crates/*/src crates/*/Cargo.toml python/npygrow -type f ! -name '*.py[co]' ! -name '*.so' 2>/dev/null)
 TEST_TOOLS := 'pytest>=8' hypothesis ml_dtypes h5py zarr 'dask[array]' pyarrow awkward duckdb xarray
 
-.PHONY: help demo test bench clean need-rust need-python
+.PHONY: help demo test soak bench clean need-rust need-python
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -45,8 +46,8 @@ demo: .venv/.package
 
 # --- The checks, in the order they run: the quick ones first -------------------------------------------------------
 
-CHECKS := fmt clippy clippy-no-std clippy-ndarray platforms no-std cargo-test cargo-test-ndarray fuzz doc wheel \
-	pytest pytest-oldest doctest stubtest
+CHECKS := fmt clippy clippy-rigs clippy-fuzz clippy-no-std clippy-ndarray platforms no-std cargo-test cargo-test-ndarray schedules fuzz doc wheel \
+	pytest pytest-oldest doctest stubtest rigs
 .PHONY: $(CHECKS)
 
 test: need-rust need-python
@@ -59,9 +60,13 @@ test: need-rust need-python
 	exit $$status
 
 fmt:
-	@scripts/check $@ cargo fmt --all --check
+	@scripts/check $@ sh -c 'cargo fmt --all --check && for other in fuzz rigs; do (cd $$other && cargo fmt --check) || exit; done'
 clippy:
 	@scripts/check $@ cargo clippy --quiet --workspace --all-targets -- -D warnings
+clippy-rigs:
+	@scripts/check $@ cargo clippy --quiet --manifest-path rigs/Cargo.toml --target-dir target/rigs --all-targets -- -D warnings
+clippy-fuzz:
+	@scripts/check $@ cargo clippy --quiet --manifest-path fuzz/Cargo.toml --no-default-features --all-targets -- -D warnings
 clippy-no-std:
 	@scripts/check $@ cargo clippy --quiet -p npygrow --no-default-features --lib -- -D warnings
 clippy-ndarray:
@@ -74,6 +79,8 @@ cargo-test:
 	@scripts/check $@ cargo test --quiet --workspace
 cargo-test-ndarray:
 	@scripts/check $@ cargo test --quiet -p npygrow --features ndarray array
+schedules:
+	@scripts/check $@ scripts/schedules
 # The short run on stable Rust; scripts/fuzz is the long one.
 fuzz:
 	@scripts/check $@ cargo test --quiet --manifest-path fuzz/Cargo.toml --no-default-features
@@ -91,6 +98,12 @@ doctest: .venv/.package
 	@scripts/check $@ .venv/bin/python -P scripts/doctests.py
 stubtest: .venv/.tools
 	@scripts/check $@ .venv/bin/python -P -m mypy.stubtest npygrow
+# After the environment, for its NumPy; alone, as they time nothing but load the machine.
+rigs: .venv/.package
+	@scripts/check $@ scripts/rigs
+
+soak: .venv/.tools
+	@scripts/soak $(MINUTES)
 
 bench: target/venv-bench/.tools
 	@target/venv-bench/bin/python bench/run.py --dir target $(ARGS)
