@@ -6,15 +6,17 @@ sample; NPYGROW_KILLS=all takes every call.
 """
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import npygrow as ng
 import pytest
-from kills import ALL, ENVIRONMENT, FolderWork, Work, batch, cannot_trace, program, row, sweep, traced
+from kills import FIGURES, FolderWork, Work, batch, cannot_trace, program, row, sweep, traced
 from support import add, npy, skip
 
 ROOT = Path(__file__).parents[2]
@@ -28,14 +30,10 @@ def no_deadlock():
     """Instead of the watch of the other tests: every run has its own."""
 
 
-@pytest.fixture(scope="module")
-def figures():
+@pytest.fixture(scope="module", autouse=True)
+def strace():
     if reason := cannot_trace():
         skip(f"strace does not run here: {reason}: kills at every system call are not tested")
-    lines = []
-    yield lines
-    head = ["| killed at every system call | kills | errors | wrong |", "|---|---|---|---|"]
-    print("\n".join(["", *head, *map(str, lines)]))
 
 
 # What is there before -----------------------------------------------------------------------------------------------
@@ -83,11 +81,11 @@ def half_consumed(npy_command):
     return make
 
 
-def run_of(rows, more=None, items=False):
-    """Makes the folder `run`, and `more` rows of another `in`."""
+def run_of(rows, more=None, items=False, joins=False):
+    """Makes the folder `run` (or `in0`), and `in` with the rows up to `more`."""
 
     def make(folder):
-        for name, start, end in [("run", 0, rows), ("in", rows, more)]:
+        for name, start, end in [("in0" if joins else "run", 0, rows), ("in", rows, more)]:
             if end:
                 kind = ng.RaggedAppender if items else ng.DatasetAppender
                 with kind(folder / name, **({} if items else {"ragged": "t"})) as out:
@@ -148,7 +146,7 @@ def of_command(npy):
     yield Work("npy concat --consume, gone on with", [*consume[:4], *names[:2]], half_consumed(npy), [OLD, BOTH], BOTH,
                consumes=names[1:2])  # fmt: skip
     yield FolderWork("npy append, folders", [npy, "append", "run", "in"], run_of(8, 12), [8, 12])
-    yield FolderWork("npy concat, folders", [npy, "concat", "new", "run", "in"], run_of(8, 12), [8])
+    yield FolderWork("npy concat, folders", [npy, "concat", "run", "in0", "in"], run_of(8, 12, joins=True), [None, 0, 8, 12])
     yield FolderWork("npy truncate, folder", [npy, "truncate", "run", "5"], run_of(8), [8, 5], 5, in_parts=True)
     yield FolderWork("npy recover, folder", [npy, "recover", "run"], uneven, [8], 8)
 
@@ -193,7 +191,7 @@ def of_python():
     for durability in ("process", "ordered", "power"):
         argv = program(APPENDS.format(options={"durability": durability}, tell=TELL))
         yield Work(f"Appender, {durability}", argv, made(out=OLD), LONG)
-    create = "ng.save('out.npy', np.arange(12000).reshape(-1, 2))"
+    create = "ng.save('out.npy', np.arange(6000).reshape(-1, 2))"
     for name, options, tell in [
         ("buffered", {"buffering": 16_000}, ""),
         ("background", {"background": True}, ""),
@@ -208,7 +206,7 @@ def of_python():
     yield Work("Appender, mode w", program(code), made(out=OLD), [OLD, *(state[50:] for state in LONG[1:])])
     yield Work("Appender, NumPy's header", program(APPENDS.format(options={}, tell=TELL)), made(out=OLD, by=np.save), LONG)
     yield Work("Appender, row by row", program(FEW), made(out=OLD), [BOTH[: 50 + n] for n in range(41)])
-    yield Work("save", program(create.replace("12000", "6000").replace("6000)", "6000)")), made(out=OLD), [OLD, np.arange(6000).reshape(-1, 2)])
+    yield Work("save", program(create), made(out=OLD), [OLD, np.arange(6000).reshape(-1, 2)])
     room = "tried(ng.ensure_appendable, 'out.npy', inplace={})"
     yield Work("ensure_appendable", program(room.format(False)), made(out=BIG, by=tight), [BIG], BIG)
     yield Work("ensure_appendable(inplace=True)", program(room.format(True)), made(out=BIG, by=tight), [BIG], BIG, unreadable=True)
@@ -243,17 +241,73 @@ def npy_command():
     return str(ROOT / "target" / "debug" / "npy")
 
 
-@pytest.mark.parametrize("number", range(len(list(of_command("npy")))), ids=[work.name for work in of_command("npy")])
-def test_the_command(tmp_path, figures, npy_command, number):
-    tally = sweep(list(of_command(npy_command))[number], tmp_path, kills=None, errors=6)
-    figures.append(tally)
+def each(works):
+    names = [work.name for work in works]
+    return pytest.mark.parametrize("number", range(len(names)), ids=names)
+
+
+def right(tally):
     assert not tally.wrong, "\n".join([f"{len(tally.wrong)} wrong", *tally.wrong[:5]])
     assert tally.kills >= 2, "too few calls"
 
 
-@pytest.mark.parametrize("number", range(len(list(of_python()))), ids=[work.name for work in of_python()])
-def test_python(tmp_path, figures, number):
-    tally = sweep(list(of_python())[number], tmp_path, kills=4, errors=3)
-    figures.append(tally)
-    assert not tally.wrong, "\n".join([f"{len(tally.wrong)} wrong", *tally.wrong[:5]])
-    assert tally.kills >= 2, "too few calls"
+@each(of_command("npy"))
+def test_the_command(tmp_path, npy_command, number):
+    right(sweep(list(of_command(npy_command))[number], tmp_path, errors=4))
+
+
+@each(of_python())
+def test_python(tmp_path, number):
+    right(sweep(list(of_python())[number], tmp_path, kills=3, errors=2))
+
+
+# Protocols that are wrong on purpose, which the judge must catch -----------------------------------------------------
+
+PLAIN = "import numpy as np, os\nnew = np.arange(100, 6000).reshape(-1, 2)\n"
+COUNT_FIRST = """
+file = os.open("out.npy", os.O_RDWR)
+os.pwrite(file, b"%19d" % 3000, 61)
+os.pwrite(file, new.tobytes(), 128 + 800)
+os.write(1, b"told 3000\\n")
+"""
+SAVED_OVER = """
+old = np.load("out.npy")
+np.save("out.npy", np.concatenate([old, new]))
+"""
+TOLD_TOO_EARLY = """
+file = os.open("out.npy", os.O_RDWR)
+os.write(1, b"told 3000\\n")
+os.pwrite(file, new.tobytes(), 128 + 800)
+os.pwrite(file, b"%19d" % 3000, 61)
+"""
+DEAF = """
+import npygrow as ng
+rows = ng.Appender("out.npy")
+try: rows.append(new)
+except OSError: pass
+rows.close()
+"""
+NOT_TAKEN_BACK = """
+file = os.open("out.npy", os.O_RDWR)
+os.pwrite(file, new.tobytes(), 128 + 800)
+try: os.pwrite(file, b"%19d" % 3000, 61)
+except OSError as error: raise OSError(error.errno, os.strerror(error.errno), "out.npy") from None
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (COUNT_FIRST, "pwrite64:signal=KILL:when=2: AssertionError: np.load"),
+        (SAVED_OVER, "write:signal=KILL:when=.: AssertionError: np.load"),
+        (TOLD_TOO_EARLY, "pwrite64:signal=KILL:when=1: AssertionError: 3000 rows were acknowledged, 50 are there"),
+        (DEAF, "pwrite64:error=EIO:when=1: AssertionError: .* is none of the states"),
+        (NOT_TAKEN_BACK, "pwrite64:error=EIO:when=2: AssertionError: left after the error: 47200 bytes"),
+    ],
+    ids=["count first", "np.save over it", "told too early", "an error that is swallowed", "an append that is not taken back"],
+)
+def test_the_judge_catches(tmp_path, code, words):
+    work = Work("control", [sys.executable, "-P", "-c", PLAIN + code], made(out=OLD), [OLD, BOTH], "appends")
+    tally = sweep(work, tmp_path)
+    FIGURES.remove(tally)
+    assert any(re.search(words, wrong) for wrong in tally.wrong), tally.wrong
