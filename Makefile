@@ -33,7 +33,7 @@ oldest_numpy := import sys; v = sys.version_info; print("1.26" if v < (3, 13) el
 # What the wheel is made of; README.md is its description.
 SOURCES := $(wildcard Cargo.toml Cargo.lock pyproject.toml README.md) \
 	$(shell find crates/*/src crates/*/Cargo.toml python/npygrow -type f ! -name '*.py[co]' ! -name '*.so' 2>/dev/null)
-TEST_TOOLS := 'pytest>=8' hypothesis ml_dtypes h5py zarr 'dask[array]' pyarrow awkward
+TEST_TOOLS := 'pytest>=8' hypothesis ml_dtypes h5py zarr 'dask[array]' pyarrow awkward duckdb xarray
 
 .PHONY: help demo test bench clean need-rust need-python
 
@@ -45,7 +45,7 @@ demo: .venv/.package
 
 # --- The checks, in the order they run: the quick ones first -------------------------------------------------------
 
-CHECKS := fmt clippy clippy-no-std clippy-ndarray platforms no-std cargo-test cargo-test-ndarray doc wheel \
+CHECKS := fmt clippy clippy-no-std clippy-ndarray platforms no-std cargo-test cargo-test-ndarray fuzz doc wheel \
 	pytest pytest-oldest doctest stubtest
 .PHONY: $(CHECKS)
 
@@ -74,6 +74,9 @@ cargo-test:
 	@scripts/check $@ cargo test --quiet --workspace
 cargo-test-ndarray:
 	@scripts/check $@ cargo test --quiet -p npygrow --features ndarray array
+# The short run on stable Rust; scripts/fuzz is the long one.
+fuzz:
+	@scripts/check $@ cargo test --quiet --manifest-path fuzz/Cargo.toml --no-default-features
 doc:
 	@RUSTDOCFLAGS='-D warnings' scripts/check $@ cargo doc --quiet --workspace --no-deps
 wheel: .venv/.package

@@ -112,11 +112,23 @@ def write(results, folder):
         heading: {name: lines[key].ratio(name, to="8 threads of preadv") for name in lines[key].times}
         for key, heading in random.items()
     }
+    items = {
+        "ragged-open": "open",
+        "ragged-open-first": "open, the first item",
+        "ragged-gather-cold": "4,096 items, disk",
+        "ragged-gather-fresh": "4,096, just opened",
+        "ragged-gather-touched": "4,096, read before",
+    }
+    apart = {
+        heading: {name: lines[key].ratio(name, to="np.memmap, both files") for name in lines[key].times}
+        for key, heading in items.items()
+    }
     pages = {
         "append": dots("Time of one append, as a multiple of a raw write", ratios(sizes)),
         "layouts": dots("Time of an append of 16 MiB, as a multiple of NumPy's conversion and a raw write", ratios(layouts)),
         "memory": dots("Memory over an input of 128 MiB of file bytes, in MiB (left edge: 1 or less)", mebibytes),
         "gather": dots("Time of random rows of 4 KiB, as a multiple of what 8 threads of preadv take", threads),
+        "items": dots("Time with items of different length, as a multiple of NumPy's on the two mapped files", apart),
         "small": bars("Where a small append's time goes", {what: three for what, _, three in results.small[0]}),
     }
     stalled = {STALLS[kind]: in_ms(times) for kind, times in results.held.items() if isinstance(times, dict)}

@@ -16,7 +16,7 @@ from lines.held import CONTENDERS, STALLS
 from measure import Line
 
 DOCS = Path(__file__).parent.parent / "docs"
-PACKAGES = ["npygrow", "npy-append-array", "h5py", "tables", "zarr", "blosc2", "tensorstore", "mmap-ninja", "numpy"]
+PACKAGES = ["npygrow", "npy-append-array", "h5py", "tables", "zarr", "blosc2", "tensorstore", "mmap-ninja", "pyarrow", "pylance", "numpy"]
 MARKS = "<!-- small append: written by make bench -->", "<!-- end of small append -->"
 
 
@@ -96,6 +96,7 @@ SEEN = {
     "concat": "survives meanwhile",
     "gather-cold": "read from the disk",
     "gather-cold-32": "read from the disk",
+    "ragged-gather-cold": "read from the disk",
 }
 """What the last column of a line says, where it is not when readers see the rows."""
 
@@ -207,7 +208,7 @@ def summary(lines):
 
 
 def reads(line):
-    return line.key.split("-")[0] in ("concat", "follow", "open", "gather")
+    return any(word in ("concat", "follow", "open", "gather") for word in line.key.split("-"))
 
 
 def reading_summary(lines):
@@ -238,6 +239,7 @@ def write(results, method):
         "![Appending other layouts: each one's time as a multiple of a conversion and a raw write](plots/layouts.svg)",
         "![Memory over the input](plots/memory.svg)",
         "![Random rows: each one's time as a multiple of what 8 threads of preadv take](plots/gather.svg)",
+        "![Items of different length: each one's time as a multiple of NumPy's on the two mapped files](plots/items.svg)",
         *["![The longest append while the disk stalls](plots/held.svg)"] * plots.was_held(results),
         "## Each line",
         *[table(line).strip() for line in results.lines],

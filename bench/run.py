@@ -18,7 +18,7 @@ from pathlib import Path
 
 import peers
 import report
-from lines import append, chunks, concat, follow, gather, held, memory, ragged, room, small, turns
+from lines import append, chunks, concat, follow, gather, held, items, memory, ragged, room, small, turns
 from measure import QUICK_ROUNDS, ROUNDS, note
 
 
@@ -73,6 +73,8 @@ def all_lines(folder, options):
     parts += [concat.lines(concat.QUICK_SIZE if quick else concat.SIZE), follow.lines()]
     if any(map(options.wants, gather.KEYS)):  # it makes large files first
         parts.append(gather.lines(folder, gather.QUICK_SIZE if quick else gather.SIZE))
+    count, many = (items.QUICK_COUNT, items.QUICK_MANY) if quick else (items.COUNT, items.MANY)
+    parts.append(items.lines(folder, count, many, options.wants))
     for line in itertools.chain.from_iterable(parts):
         slow = line.key == "room" or line.key.endswith("-16MiB") and line.key != "append-16MiB"
         if options.wants(line.key) and not (quick and slow):

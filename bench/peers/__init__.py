@@ -16,6 +16,9 @@ CHUNK = 64 << 10
 
 LARGEST_CHUNK = 16 << 20
 
+PACKAGES = {"lance": "pylance"}
+"""What a module is called where it is installed from, if by another name."""
+
 missing: dict[str, str] = {}
 """Who could not be imported, and why."""
 
@@ -83,7 +86,8 @@ def imported(module):
     try:
         return importlib.import_module(module)
     except Exception as error:  # a broken wheel raises what it likes
-        log = Path(sys.prefix) / f"pip-{module.split('.')[0].replace('_', '-')}.log"
+        package = PACKAGES.get(module, module.split(".")[0].replace("_", "-"))
+        log = Path(sys.prefix) / f"pip-{package}.log"
         words = [line for line in log.read_text().splitlines() if "ERROR" in line] if log.exists() else []
         missing[module] = " ".join([f"{type(error).__name__}: {error}", *words[-1:]])
         return None

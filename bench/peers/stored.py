@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import npygrow
 import numpy as np
@@ -20,6 +21,15 @@ CHUNKS = (CHUNK // ROW, WIDTH)
 THREADS = 8
 
 
+def is_right(got, rows):
+    return got.shape == (len(rows), WIDTH) and np.array_equal(got[:, 0], rows)
+
+
+def forget_all(path, rows):
+    for one in files(path):
+        forget(one)
+
+
 @dataclass(frozen=True)
 class Reader:
     """One contender: the file it reads, and how."""
@@ -30,6 +40,10 @@ class Reader:
     """path -> what copies the rows of these numbers."""
     share: float = 1
     """How many of the rows of a large request it reads: fewer where it is slow."""
+    is_right: Callable[[Any, np.ndarray], bool] = is_right
+    """Whether what was read are the rows of these numbers."""
+    forget: Callable[[Path, np.ndarray], None] = forget_all
+    """Takes what holds these rows out of the page cache."""
 
 
 # --- The files -----------------------------------------------------------------------------------------------------
@@ -83,11 +97,8 @@ def forget(path):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def forget_rows(path, rows):
+def forget_chunks(path, rows):
     """Of a folder with a file for each chunk only what holds these rows: there are too many to look at all of them."""
-    if path.is_file():
-        forget(path)
-        return
     for chunk in np.unique(rows // CHUNKS[0]):
         forget(path / "c" / str(chunk) / "0")
 
@@ -152,9 +163,10 @@ def zarr_array(path):
 RAW = Reader("8 threads of preadv", "rows.npy", preadv)
 MAPPED = Reader("np.memmap", "rows.npy", memmap)
 OURS = Reader("npygrow", "rows.npy", ours)
+FIXED = Reader("npygrow, rows of 4 KiB", "rows.npy", ours)
 OTHERS = []
 if h5py:
     OTHERS += [Reader("h5py", "chunks.h5", hdf5, 1 / 16), Reader("h5py, contiguous", "contiguous.h5", hdf5, 1 / 16)]
 if zarr:
-    OTHERS.append(Reader("zarr", "rows.zarr", zarr_array, 1 / 16))
+    OTHERS.append(Reader("zarr", "rows.zarr", zarr_array, 1 / 16, forget=forget_chunks))
 READERS = [RAW, MAPPED, OURS, *OTHERS]

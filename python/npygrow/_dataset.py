@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
-from ._native import Array, Columns, Items, Waiter
+from ._elsewhere import awkward, awkward_rows, texts
+from ._folder import Folder, Path, sizes_of
+from ._index import many, one
+from ._native import Array, Arrow, Batches, Columns, Items
 from ._ragged import Ragged
+from .errors import MismatchError
 
-_Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-
-class Dataset:
+class Dataset(Folder[dict[str, Any]]):
     """The columns of a folder, mapped: all with the rows that every one of them has.
 
     A column is a file ``NAME.npy`` of rows of one size, or a folder ``NAME`` of a `Ragged`. A row is there once every
@@ -26,8 +27,8 @@ class Dataset:
     `len` is the number of rows and iterating yields them, as torch and others expect of a dataset; the mapping of names
     to columns is `columns`. An index gives a dict with each column's part: of an integer one row, of a slice arrays
     over the mapping (a `Ragged` for a ragged column), of a list, an array or a mask of indices what `take` gives. Rows
-    lie along the first axis, whatever the order of the file. A name gives a column. It is a context manager; a pickle
-    of it names the folder and the rows, and holds none.
+    lie along the first axis, whatever the order of the file. A name gives a column. Libraries that take Arrow's data
+    take it as a table. It is a context manager; a pickle of it names the folder and the rows, and holds none.
 
     Parameters
     ----------
@@ -58,12 +59,12 @@ class Dataset:
     ((8, 8), 5)
     """
 
-    __slots__ = ("__weakref__", "_columns")
+    __slots__ = ("_columns",)
     __module__ = "npygrow"
 
     _columns: Columns
 
-    def __init__(self, path: _Path, *, max_header_size: int = 10_000) -> None:
+    def __init__(self, path: Path, *, max_header_size: int = 10_000) -> None:
         self._columns = Columns(path, max_header_size)
 
     @classmethod
@@ -72,39 +73,9 @@ class Dataset:
         self._columns = columns
         return self
 
-    def refresh(self) -> range:
-        """Looks for rows that every column has by now. While there is none it looks for new columns too.
-
-        Returns
-        -------
-        range
-            The numbers of the new rows.
-        """
-        return self._columns.refresh()
-
-    def follow(self, timeout: float | None = None, *, start: int | None = None) -> Iterator[dict[str, Any]]:
-        """Waits for new rows, and yields them in blocks as they are committed.
-
-        As `Array.follow`: this object is refreshed as rows are yielded, and `close` ends the iteration.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            End the iteration when there was no new row for so many seconds. By default it never ends.
-        start : int, optional
-            The first row to yield, as in a slice. By default ``len(self)``: the rows that are new.
-
-        Yields
-        ------
-        dict
-            One row or more, at most 4 MiB of them, as `take` gives them.
-
-        Raises
-        ------
-        MismatchError
-            A file was replaced or cut.
-        """
-        return follow(self, timeout, start)
+    @property
+    def _mapped(self) -> Columns:
+        return self._columns
 
     def take(self, indices: ArrayLike) -> dict[str, Any]:
         """Copies rows by their numbers: in any order, several times, from the end where they are negative.
@@ -127,7 +98,14 @@ class Dataset:
         return self._take(indices, masks=False)
 
     def batches(
-        self, size: int, *, shuffle: bool = False, seed: int | None = None, drop_last: bool = False
+        self,
+        size: int,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        drop_last: bool = False,
+        bucket: int | None = None,
+        by: str | None = None,
     ) -> Batches[dict[str, Any]]:
         """Iterates over the rows as counted now, in batches, the next of which is read while you work on the last.
 
@@ -138,14 +116,24 @@ class Dataset:
         shuffle : bool
             Take all rows in a random order.
         seed : int, optional
-            The same order for the same seed, from 0 to 2**64 - 1; by default another each time.
+            The same order for the same seed, from 0 to 2**64 - 1, as that of as many rows of an `Array` or a `Ragged`; by
+            default another each time.
         drop_last : bool
-            Leave out a last batch that is not full.
+            Leave out the rows at the end of the order that fill no batch.
+        bucket : int, optional
+            Put rows together whose items are of like length, as in `Ragged.batches`.
+        by : str, optional
+            The ragged column by whose lengths; it may be left out where there is one alone.
 
         Returns
         -------
-        iterator
-            Of what `take` gives; its `len` is the number of batches left, its `close` ends it.
+        Batches
+            An iterator of what `take` gives; its `len` is the number of batches left, its `close` ends it.
+
+        Raises
+        ------
+        MismatchError, FormatError
+            A file was cut while it was read; offsets go down, or past the values. It ends the iteration.
 
         Examples
         --------
@@ -156,38 +144,79 @@ class Dataset:
         >>> [batch["label"].tolist() for batch in ng.Dataset(path).batches(2)]
         [[4, 5], [6]]
         """
+        return self._columns.batches(size, shuffle, seed, drop_last, bucket, by)
+
+    def to_arrow(self, *, text: str | Iterable[str] = ()) -> Arrow:
+        """The columns for libraries that take Arrow's tables, over the mapping.
+
+        pyarrow, polars, DuckDB and others take this object itself; this is for columns of text, and for a second reader of
+        the same rows. See `Ragged.to_arrow` for what is checked and what is refused.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+            The ragged columns that are text in UTF-8.
+
+        Returns
+        -------
+        Arrow
+            An object for others alone, by Arrow's PyCapsule interface.
+
+        Raises
+        ------
+        KeyError
+            There is no such column.
+        FormatError, MismatchError
+            As `Ragged.to_arrow`.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np, npygrow as ng
+        >>> path = tempfile.mkdtemp()
+        >>> ng.save(os.path.join(path, "label.npy"), np.array([4, 5, 6]))
+        >>> hasattr(ng.Dataset(path), "__arrow_c_stream__")  # pyarrow.table(run), polars.DataFrame(run)
+        True
+        """
+        return self._columns.arrow(texts(self.path, self._columns.shared()[1], text), True)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        return self._columns.arrow([], False).__arrow_c_schema__()
+
+    def to_awkward(self, *, text: str | Iterable[str] = ()) -> Any:
+        """An awkward array of records over the mapping, which it keeps: nothing is copied.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+            The ragged columns that are text in UTF-8.
+
+        Returns
+        -------
+        awkward.Array
+
+        Raises
+        ------
+        KeyError
+            There is no such column.
+        ImportError, FormatError, MismatchError
+            As `Ragged.to_awkward`.
+        """
         rows, columns = self._columns.shared()
-        order, size, _ = batches_of(self.path, rows, size, shuffle, seed, drop_last)
-        return Batches(self.path, cut(order, size), lambda numbers: _gather(columns, numbers))
+        names = texts(self.path, columns, text)
+        layouts = [_awkward(column, name in names) for name, column in columns.items()]
+        return awkward().Array(awkward().contents.RecordArray(layouts, list(columns), length=rows))
 
-    def close(self) -> None:
-        """Gives the files back, once no array over them is left. Closing twice is fine."""
-        self._columns.close()
-
-    def __enter__(self) -> Dataset:
-        self._columns.shared()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return "npygrow.Dataset", self._columns.__reduce__()[1]
 
     @property
     def columns(self) -> Mapping[str, Array | Ragged]:
         """The columns as they are now, by name. They are the caller's: a refresh of this object changes none."""
         return MappingProxyType({name: _shown(column) for name, column in self._columns.columns().items()})
-
-    @property
-    def path(self) -> str:
-        """The path, as it was given."""
-        return self._columns.path
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self._columns.closed
-
-    def __len__(self) -> int:
-        return self._columns.shared()[0]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         rows, columns = self._columns.shared()
@@ -226,14 +255,11 @@ class Dataset:
         return f"<npygrow.Dataset {self.path!r}, {rows} row{'' if rows == 1 else 's'}, {told}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._columns,)
+        return self._of, (self._columns,)
 
     def _take(self, indices: ArrayLike, *, masks: bool) -> dict[str, Any]:
         rows, columns = self._columns.shared()
         return _gather(columns, many(self.path, indices, rows, "row", masks=masks))
-
-    def _waiter(self) -> Waiter | None:
-        return self._columns.waiter()
 
     def _sizes(self, rows: range) -> NDArray[np.int64]:
         total = np.zeros(len(rows), np.int64)
@@ -252,12 +278,16 @@ def open_folder(path: str, mode: Literal["r", "r+", "c"], max_header_size: int) 
     return Dataset(path, max_header_size=max_header_size)
 
 
-def _reopened(columns: Columns) -> Dataset:
-    return Dataset._of(columns)
-
-
 def _shown(column: Array | Items) -> Array | Ragged:
     return Ragged._of(column) if isinstance(column, Items) else column
+
+
+def _awkward(column: Array | Items, text: bool) -> Any:
+    if isinstance(column, Items):
+        return Ragged._of(column)._awkward(text)
+    if text:
+        raise MismatchError(f"{column.path}: expected items of bytes (|u1) as text, found rows of dtype {column.dtype}")
+    return awkward_rows(_basic(column, slice(None)), column.path)
 
 
 def _count(column: Array) -> int:

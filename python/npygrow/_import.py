@@ -81,12 +81,15 @@ class Import:
         with warnings.catch_warnings(action="ignore"):  # of a tail that was cut: the command says it
             self._appender = Appender(self.output, **self.options)
         with self._appender:
-            work = []
+            work: list[Work] = []
+            whose = ""
             for i, (name, array) in enumerate(zip(self._names(), arrays, strict=True)):
                 try:
-                    work.append(Work(self._appender, array, False, 0 if i else self.start))
+                    work.append(Work(self._appender, array, False, 0 if i else self.start, work[0] if work else None))
+                    if self._appender.dtype is None:
+                        whose = whose or f"the new file is to hold rows like those of {name}"
                 except (NpyError, ValueError) as error:
-                    self._failed(name, error)
+                    self._failed(name, error, whose)
             if not self.failures:
                 self._work = work
                 yield from self._blocks()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from math import prod
 from typing import Any, overload
@@ -10,13 +9,15 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._batches import Batches, batches_of, cut, follow, many, one, sizes_of
-from ._native import Items, Waiter, _spread
+from ._elsewhere import awkward, awkward_items
+from ._folder import Folder, Path, sizes_of
+from ._index import many, one
+from ._native import Arrow, Batches, Items, _split, _spread
 
-_Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_Item = NDArray[Any]
 
 
-class Ragged:
+class Ragged(Folder[list[_Item]]):
     """The items of a folder, which differ in length: mapped, nothing is loaded until it is read.
 
     ``values.npy`` has all items joined along axis 0, and ``offsets.npy`` where each begins: item i is
@@ -24,7 +25,8 @@ class Ragged:
 
     An item is a read-only ndarray over the mapping, a slice is a `Ragged` of the same items, which does not grow; a
     list, an array or a mask of indices gives what `take` does. What was taken from it stays when this object is
-    refreshed or closed. It is a context manager; a pickle of it names the folder and the items, and holds none.
+    refreshed or closed. Libraries that take Arrow's data take it as lists. It is a context manager; a pickle of it names
+    the folder and the items, and holds none.
 
     Parameters
     ----------
@@ -58,13 +60,13 @@ class Ragged:
            [ 5, -1, -1]])
     """
 
-    __slots__ = ("__weakref__", "_items", "_numbers")
+    __slots__ = ("_items", "_numbers")
     __module__ = "npygrow"
 
     _items: Items
     _numbers: range | None  # of a slice: which items it shows
 
-    def __init__(self, path: _Path, *, max_header_size: int = 10_000) -> None:
+    def __init__(self, path: Path, *, max_header_size: int = 10_000) -> None:
         self._items = Items(path, max_header_size)
         self._numbers = None
 
@@ -74,43 +76,23 @@ class Ragged:
         self._items, self._numbers = items, numbers
         return self
 
+    @property
+    def _mapped(self) -> Items:
+        return self._items
+
     def refresh(self) -> range:
-        """Looks for items that were appended since, and maps them.
+        self._check_grows("refresh")
+        return super().refresh()
 
-        Returns
-        -------
-        range
-            The numbers of the new items.
-        """
+    def follow(self, timeout: float | None = None, *, start: int | None = None) -> Iterator[list[_Item]]:
+        self._check_grows("follow")
+        return super().follow(timeout, start=start)
+
+    refresh.__doc__, follow.__doc__ = Folder.refresh.__doc__, Folder.follow.__doc__
+
+    def _check_grows(self, verb: str) -> None:
         if self._numbers is not None:
-            raise ValueError(f"{self.path}: a slice does not grow: refresh what it was taken of")
-        return self._items.refresh()
-
-    def follow(self, timeout: float | None = None, *, start: int | None = None) -> Iterator[list[NDArray[Any]]]:
-        """Waits for new items, and yields them in blocks as they are committed.
-
-        As `Array.follow`: this object is refreshed as items are yielded, and `close` ends the iteration.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            End the iteration when there was no new item for so many seconds. By default it never ends.
-        start : int, optional
-            The first item to yield, as in a slice. By default ``len(self)``: the items that are new.
-
-        Yields
-        ------
-        list of ndarray
-            One item or more, at most 4 MiB of them: copies.
-
-        Raises
-        ------
-        MismatchError
-            A file was replaced or cut.
-        """
-        if self._numbers is not None:
-            raise ValueError(f"{self.path}: a slice does not grow: follow what it was taken of")
-        return follow(self, timeout, start)
+            raise ValueError(f"{self.path}: a slice does not grow: {verb} what it was taken of")
 
     def take(self, indices: ArrayLike) -> list[NDArray[Any]]:
         """Copies items by their numbers: in any order, several times, from the end where they are negative.
@@ -212,7 +194,8 @@ class Ragged:
         shuffle : bool
             Take all items in a random order.
         seed : int, optional
-            The same order for the same seed, from 0 to 2**64 - 1; by default another each time.
+            The same order for the same seed, from 0 to 2**64 - 1, as that of as many rows of an `Array` or a `Dataset`; by
+            default another each time.
         drop_last : bool
             Leave out the items at the end of the order that fill no batch.
         bucket : int, optional
@@ -221,8 +204,13 @@ class Ragged:
 
         Returns
         -------
-        iterator
-            Of what `take` gives; its `len` is the number of batches left, its `close` ends it.
+        Batches
+            An iterator of what `take` gives; its `len` is the number of batches left, its `close` ends it.
+
+        Raises
+        ------
+        MismatchError, FormatError
+            A file was cut while it was read; offsets go down, or past the values. It ends the iteration.
 
         Examples
         --------
@@ -234,29 +222,97 @@ class Ragged:
         >>> [[len(item) for item in batch] for batch in ng.Ragged(path).batches(2, bucket=2)]
         [[1, 1], [4, 4]]
         """
-        frozen = self._of(self._items.copy(), self._numbers)
-        order, size, chance = batches_of(self.path, len(frozen), size, shuffle, seed, drop_last)
-        if bucket is None:
-            return Batches(self.path, cut(order, size), frozen.take)
-        if bucket < 1:
-            raise ValueError(f"{self.path}: expected buckets of one batch or more, found {bucket}")
-        batches: list[NDArray[np.int64]] = []
-        lengths = frozen.lengths
-        for items in cut(order, size * bucket):
-            like = cut(items[np.argsort(lengths[items], kind="stable")], size)
-            batches += [like[at] for at in chance.permutation(len(like))] if shuffle else like
-        return Batches(self.path, batches, frozen.take)
+        some = self._numbers
+        # One without items may begin at -1.
+        numbers = None if some is None else (max(0, some.start), some.step, len(some))
+        return self._items.batches(size, shuffle, seed, drop_last, bucket, numbers)
 
-    def close(self) -> None:
-        """Gives the files back, once no array over them is left. Closing twice is fine."""
-        self._items.close()
+    def to_arrow(self, *, text: bool = False) -> Arrow:
+        """The items for libraries that take Arrow's data, over the mapping: lists, or text.
 
-    def __enter__(self) -> Ragged:
-        len(self._items)
-        return self
+        pyarrow, polars and others take this object itself; this is for items that are text, and for a second reader of
+        the same items. The offsets are checked, and the text, before a library sees them. What it made of them stays when
+        this object is refreshed or closed.
 
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
+        Parameters
+        ----------
+        text : bool
+            The items are text in UTF-8, as `RaggedAppender.append_text` writes it: strings (large_string) rather than
+            lists (large_list) of uint8.
+
+        Returns
+        -------
+        Arrow
+            An object for others alone, by Arrow's PyCapsule interface.
+
+        Raises
+        ------
+        MismatchError
+            The items are no text, or of a dtype that Arrow has otherwise. Nothing is copied but booleans, which are bits
+            there, and the bits that say which dates are missing.
+        FormatError
+            The offsets go down, or past the values.
+        ValueError
+            It is a slice with a step, whose items lie apart.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import npygrow as ng
+        >>> path = os.path.join(tempfile.mkdtemp(), "words")
+        >>> with ng.RaggedAppender(path) as words:
+        ...     words.append_text("grow")
+        range(0, 1)
+        >>> words = ng.Ragged(path).to_arrow(text=True)
+        >>> hasattr(words, "__arrow_c_array__")              # pyarrow.array(words), polars.Series(words)
+        True
+        """
+        numbers = range(len(self._items)) if self._numbers is None else self._numbers
+        if len(numbers) > 1 and numbers.step != 1:
+            raise ValueError(f"{self.path}: items that lie apart take a copy: give the library take({numbers})")
+        return self._items.arrow(numbers.start, numbers.start + len(numbers), text)
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
+        return self.to_arrow().__arrow_c_array__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        return self._items.arrow(0, 0, False).__arrow_c_schema__()
+
+    def to_awkward(self, *, text: bool = False) -> Any:
+        """An awkward array over the mapping, which it keeps: nothing is copied.
+
+        Parameters
+        ----------
+        text : bool
+            The items are text in UTF-8: strings rather than lists of uint8.
+
+        Returns
+        -------
+        awkward.Array
+
+        Raises
+        ------
+        ImportError
+            The library awkward is not installed.
+        FormatError
+            The offsets go down, or past the values.
+        MismatchError
+            The items are no bytes.
+        """
+        return awkward().Array(self._awkward(text))
+
+    def _awkward(self, text: bool = False) -> Any:
+        items = self._items.copy()
+        numbers = range(len(items)) if self._numbers is None else self._numbers
+        offsets = items.offsets
+        first, last = (min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])) if numbers else (0, 0)
+        falls = offsets[first + 1 : last + 2] < offsets[first : last + 1]
+        if falls.any():
+            items.item(first + int(np.argmax(falls)))  # says what is wrong with it
+        return awkward_items(items.values, offsets, numbers, text, self.path)
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return "npygrow.Ragged", self._items.__reduce__()[1], self._numbers
 
     @property
     def values(self) -> NDArray[Any]:
@@ -300,16 +356,6 @@ class Ragged:
         """"clean", or "tail" where a file holds more than the items."""
         return self._items.health
 
-    @property
-    def path(self) -> str:
-        """The path, as it was given."""
-        return self._items.path
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self._items.closed
-
     def __len__(self) -> int:
         return len(self._items) if self._numbers is None else len(self._numbers)
 
@@ -344,7 +390,7 @@ class Ragged:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._items, self._numbers)
+        return self._of, (self._items, self._numbers)
 
     def _all(self) -> NDArray[np.int64]:
         numbers = range(len(self._items)) if self._numbers is None else self._numbers
@@ -354,23 +400,10 @@ class Ragged:
         numbers = many(self.path, indices, len(self), "item", masks=masks)
         return numbers if self._numbers is None else self._numbers.start + self._numbers.step * numbers
 
-    def _waiter(self) -> Waiter:
-        return self._items.waiter()
-
     def _sizes(self, rows: range) -> NDArray[np.int64]:
         return sizes_of(self._items, rows)
 
 
-def _reopened(items: Items, numbers: range | None) -> Ragged:
-    return Ragged._of(items, numbers)
-
-
-def _split(values: NDArray[Any], ends: NDArray[np.int64]) -> list[NDArray[Any]]:
-    items, start = [], 0
-    for end in ends.tolist():
-        items.append(values[start:end])
-        start = end
-    return items
 
 
 def _scalar(fill: Any, dtype: np.dtype[Any], path: str) -> NDArray[Any]:

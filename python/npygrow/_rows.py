@@ -89,10 +89,14 @@ def checks(source: _Dtype, target: _Dtype, path: str, exact: bool) -> list[_Rule
 
 def as_array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
     """`rows` as NumPy's own array, of a dtype that .npy holds; `dtype` is the file's, where it is settled."""
+    is_dask = hasattr(rows, "__dask_graph__")
+    if is_dask:
+        rows = rows.compute()  # NumPy would forget the mask.
+    # A list's arrays lose theirs alike.
+    if any(map(_is_masked, rows if isinstance(rows, list | tuple) else [rows])):
+        filled = "dask.array.ma.filled(rows, value)" if is_dask else "rows.filled(value)"
+        raise MismatchError(f"{path}: a masked array has values that .npy cannot hold: append {filled}")
     if isinstance(rows, np.ma.MaskedArray):
-        # Records have a mask for each field.
-        if np.ascontiguousarray(np.ma.getmask(rows)).view(bool).any():
-            raise MismatchError(f"{path}: a masked array has values that .npy cannot hold: append rows.filled(value)")
         rows = rows.data
     try:
         array = np.asarray(rows)
@@ -104,23 +108,28 @@ def as_array(rows: Any, path: str, dtype: _Dtype | None) -> _Array:
     return array
 
 
+def _is_masked(rows: Any) -> bool:
+    # Records have a mask for each field.
+    return isinstance(rows, np.ma.MaskedArray) and bool(np.ascontiguousarray(np.ma.getmask(rows)).view(bool).any())
+
+
 # Which dtype goes into a file.
 
 
 def settle(dtype: _Dtype, path: str, stacklevel: int = 1) -> tuple[str, _Dtype]:
     """The descr that a file of `dtype` gets, and the dtype it is read back as."""
     refuse_pickles(dtype, path)
-    stored = _stored(dtype)
-    if stored is None:
+    known = stored(dtype)
+    if known is None:
         raise MismatchError(
             f"{path}: the fields of dtype {dtype} overlap or are out of order, which .npy cannot say: "
             f"call numpy.lib.recfunctions.repack_fields(rows) first"
         )
-    if stored != dtype:
+    if known != dtype:
         view = "this dtype" if dtype.names is not None else repr(dtype.name)
-        text = f"{path}: .npy has no name for dtype {dtype}: stored as {stored.str}, to be read with .view({view})"
+        text = f"{path}: .npy has no name for dtype {dtype}: stored as {known.str}, to be read with .view({view})"
         warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
-        return repr(stored.str), stored
+        return repr(known.str), known
     return repr(np.lib.format.dtype_to_descr(dtype)), dtype
 
 
@@ -139,7 +148,7 @@ def _load(descr: str) -> _Dtype:
 _loaded = functools.lru_cache(maxsize=256)(_load)
 
 
-def _stored(dtype: _Dtype) -> _Dtype | None:
+def stored(dtype: _Dtype) -> _Dtype | None:
     """`dtype` if NumPy reads it back from its own descr, else plain bytes; None for fields that no descr can say."""
     if dtype.isbuiltin == 1:
         return dtype
@@ -155,12 +164,15 @@ def _stored(dtype: _Dtype) -> _Dtype | None:
 
 def _is_stored_as(source: _Dtype, target: _Dtype) -> bool:
     """Whether `target` is the plain bytes that stand for `source` in a file."""
-    return target.kind == "V" and target.names is None and source != target and _stored(source) == target
+    return target.kind == "V" and target.names is None and source != target and stored(source) == target
 
 
 def refuse_pickles(dtype: _Dtype, path: str) -> None:
     if dtype.kind == "T":
-        raise MismatchError(f"{path}: StringDType has no place in .npy: append rows.astype('U') or .astype('S')")
+        raise MismatchError(
+            f"{path}: StringDType has no place in .npy: append numpy.array(rows.tolist()), "
+            f"or rows.astype('U20') with a number of characters that the longest does not exceed"
+        )
     if dtype.hasobject:
         raise MismatchError(
             f"{path}: expected numbers, strings or records, found Python objects (dtype {dtype}), "

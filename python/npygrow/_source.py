@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from ._native import Appender
-from ._rows import BLOCK, as_array, checks, refuse_pickles, shape_of_row
+from ._rows import BLOCK, as_array, checks, refuse_pickles, shape_of_row, stored
 from .errors import MismatchError
+
+_Rows = tuple[tuple[int, ...], np.dtype[Any]]
+"""The shape and the dtype of rows."""
 
 Progress = Callable[[int, int | None], object]
 
@@ -38,14 +41,21 @@ def append_from(appender: Appender, source: Any, exact: bool, start: int, progre
 
 
 class Work:
-    """Checks a source against an appender's file; iterating appends a block at a time and gives the rows done."""
+    """Checks a source against an appender's file; iterating appends a block at a time and gives the rows done.
 
-    def __init__(self, appender: Appender, source: Any, exact: bool, start: int) -> None:
+    A file that is still to be made will be what `first` makes it, the work that comes before.
+    """
+
+    def __init__(
+        self, appender: Appender, source: Any, exact: bool, start: int, first: Work | None = None
+    ) -> None:
         self.appender = appender
         self.written: list[range | None] = []
         self.total: int | None = None
         """The source's rows; None for an iterator, which cannot be started again."""
         self.row_size = 0
+        self.rows: _Rows | None = None
+        """What the file's rows are, by then; None for an iterator."""
         self._ends = [start]
         if isinstance(source, Iterator):
             if start:
@@ -53,7 +63,8 @@ class Work:
             self._blocks: Iterator[Any] = (as_array(item, appender.path, appender.dtype) for item in source)
             return
         source = _sliceable(source, appender)
-        self.total = total = _check(source, appender, exact)
+        total, self.rows = _check(source, appender, exact, None if first is None else first.rows)
+        self.total = total
         if not 0 <= start <= total:
             raise ValueError(f"start must be a row of the source or its end, 0 to {total}, not {start}")
         self.row_size = _dtype(source).itemsize * math.prod(source.shape) // max(1, total)
@@ -105,9 +116,12 @@ def _sliceable(source: Any, appender: Appender) -> Any:
 # What is known of a source before it is read.
 
 
-def _check(source: Any, appender: Appender, exact: bool) -> int:
-    """Refuses rows of another shape or dtype than the file's; returns how many there are."""
-    path, order, have = appender.path, appender.order, appender.shape
+def _check(source: Any, appender: Appender, exact: bool, rows: _Rows | None) -> tuple[int, _Rows]:
+    """Refuses other rows than the file has, or will have; returns how many there are, and what the file then has."""
+    path, order, have, target = appender.path, appender.order, appender.shape, appender.dtype
+    expected = have and (have[1:] if order == "C" else have[:-1])
+    if rows is not None:
+        expected, target = rows
     if source.shape is None:
         raise MismatchError(f"{path}: expected one or more rows, found a dataset without a shape (h5py.Empty)")
     if any(math.isnan(size) for size in source.shape):
@@ -116,12 +130,14 @@ def _check(source: Any, appender: Appender, exact: bool) -> int:
     _refuse_objects(dtype, path)
     # An HDF5 array type adds axes when it is read.
     shape = (*source.shape, *dtype.shape)
-    shape_of_row(shape, path, have and (have[1:] if order == "C" else have[:-1]), order)
+    row_shape = shape_of_row(shape, path, expected, order)
     if dtype.shape and order == "F":
         raise MismatchError(f"{path}: in Fortran order the last axis grows, which is one of the source's dtype {dtype}")
-    if appender.dtype is not None:
-        checks(dtype.base, appender.dtype, path, exact)
-    return int(shape[0 if order == "C" else -1])
+    if target is not None:
+        checks(dtype.base, target, path, exact)
+    else:
+        target = stored(dtype.base) or dtype.base
+    return int(shape[0 if order == "C" else -1]), (row_shape, target)
 
 
 def _dtype(source: Any) -> np.dtype[Any]:
@@ -175,8 +191,7 @@ def _blocks(source: Any, appender: Appender, start: int, total: int, row_size: i
     axis = 0 if appender.order == "C" else -1
     for first, end in _cuts(start, total, max(1, BLOCK // max(1, row_size)), _chunk_ends(source, axis, total)):
         block = source[first:end] if axis == 0 else source[..., first:end]
-        # dask forgets a mask on the way to NumPy, unless it is asked to compute.
-        block = as_array(block.compute() if hasattr(block, "compute") else block, appender.path, appender.dtype)
+        block = as_array(block, appender.path, appender.dtype)
         block = block.view(_without_encodings(block.dtype))
         if block.shape[axis : axis + 1 or None] != (end - first,):
             raise MismatchError(

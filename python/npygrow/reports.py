@@ -276,6 +276,31 @@ class Joined(_Table):
 
 
 @dataclass(frozen=True, slots=True)
+class FolderJoined(_Table):
+    """What `concat` did with folders.
+
+    Attributes
+    ----------
+    path : str
+    rows, rows_before : int
+        The output's rows, or items, now, and before.
+    inputs : int
+        How many inputs were joined.
+    shared : int
+        Bytes whose blocks the output shares with an input.
+    tails : tuple of (str, int)
+        The inputs with bytes after the last row that every column has, and how many: they were left out.
+    """
+
+    path: str
+    rows: int
+    rows_before: int
+    inputs: int
+    shared: int
+    tails: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """The tail that opening cut: bytes of an append that nobody acknowledged. False when there was none."""
 

@@ -127,9 +127,29 @@ def test_a_string_dtype_is_refused(path):
     if not NUMPY2:
         skip("this NumPy has no StringDType: its refusal is not tested")
     given = np.array(["a", "bc"], dtype=np.dtypes.StringDType())
-    with ng.Appender(path) as rows, refused(ng.NpyError, path, "StringDType"):
+    with ng.Appender(path) as rows, refused(ng.MismatchError, path) as caught:
         rows.append(given)
+    assert str(caught.value) == (
+        f"{path}: StringDType has no place in .npy: append numpy.array(rows.tolist()), "
+        "or rows.astype('U20') with a number of characters that the longest does not exceed"
+    )
     assert not path.exists()
+    # What it advises is taken.
+    ng.append(path, np.array(given.tolist()))
+    ng.append(path, given.astype("U20"))
+    same(np.load(path), np.array(["a", "bc"] * 2))
+
+
+def test_a_mask_in_a_list_is_refused(path):
+    whole, masked = np.ma.masked_greater(ROWS[0], 99), np.ma.masked_greater(ROWS[1], 3)
+    with ng.Appender(path) as rows:
+        for given in ([whole, masked], (ROWS[0], masked), [np.ma.masked]):
+            with refused(ng.MismatchError, path) as caught:
+                rows.append(given)
+            text = "a masked array has values that .npy cannot hold: append rows.filled(value)"
+            assert str(caught.value) == f"{path}: {text}"
+        rows.append([whole, ROWS[1]])
+    holds(path, ROWS[:2])
 
 
 def test_lists_and_array_likes_are_taken(path):

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from support import NUMPY2, example, holds, optional, refused, run, skip
+from support import NUMPY2, example, holds, optional, refused, run, same, skip
 
 import npygrow as ng
 from npygrow import _source
@@ -212,8 +212,15 @@ def test_masks_of_dask(path):
     optional("dask", "dask's masks")
     import dask.array
 
-    with refused(ng.MismatchError, path, r"append rows\.filled\(value\)"):
-        ng.append_from(path, dask.array.ma.masked_equal(dask.array.arange(10, chunks=5), 3))
+    masked = dask.array.ma.masked_equal(dask.array.arange(10, chunks=5), 3)
+    for append, given in ((ng.append_from, masked), (ng.append_from, iter([masked])), (ng.append, masked)):
+        with refused(ng.MismatchError, path) as caught:
+            append(path, given)
+        text = "a masked array has values that .npy cannot hold: append dask.array.ma.filled(rows, value)"
+        assert str(caught.value) == f"{path}: {text}"
+    ng.append(path, dask.array.ma.filled(masked, 7))
+    ng.append(path, dask.array.ma.masked_equal(dask.array.arange(3, chunks=2), 3))  # none is masked
+    same(np.load(path), np.array([0, 1, 2, 7, 4, 5, 6, 7, 8, 9, 0, 1, 2]))
 
 
 def test_a_tensor(path):

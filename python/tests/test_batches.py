@@ -3,13 +3,18 @@
 import gc
 import os
 import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import hypothesis.strategies as st
 import numpy as np
 import npygrow as ng
 import pytest
 from hypothesis import given, settings
-from support import refused, run, same
+from support import finish, refused, run, same, skip
 
 CUBE = np.arange(1200, dtype="<i4").reshape(60, 4, 5)
 
@@ -121,9 +126,8 @@ def test_bad_arguments(path):
         array.batches(0)
     with refused(ValueError, path, "a seed is for shuffle=True"):
         array.batches(1, seed=3)
-    for size, error in ((-1, OverflowError), (1.5, TypeError)):
-        with pytest.raises(error):
-            array.batches(size)
+    with pytest.raises(TypeError):
+        array.batches(1.5)
     np.save(path, np.array(1))
     with refused(ValueError, path, "a single value .0-d. has no rows to make batches of"):
         ng.open(path).batches(1)
@@ -207,3 +211,47 @@ def test_batches_do_not_pickle(path):
     np.save(path, CUBE)
     with pytest.raises(TypeError):
         pickle.dumps(ng.open(path).batches(2))
+
+
+STALLED = """
+import os, sys, time, numpy as np, npygrow as ng
+batches = ng.open(sys.argv[1]).batches(10, shuffle=True)
+print(os.getpid(), flush=True)
+began = time.monotonic()
+try:
+    next(batches)
+except KeyboardInterrupt:
+    print(time.monotonic() - began)
+print(len(batches), next(batches).shape, len(batches))
+"""
+
+
+def test_ctrl_c_is_seen_while_the_disk_stalls(path):
+    np.save(path, np.arange(30))
+    # Only rows in another order are read by this call: the header comes at once.
+    command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=preadv2"]
+    command += ["-e", "inject=preadv2:delay_enter=4000000:when=1", sys.executable, "-P", "-c", STALLED, path]
+    if shutil.which("strace") is None:
+        skip("strace does not run here: a read that stalls is not tested")
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pid = child.stdout.readline()
+    if not pid:
+        skip(f"strace does not run here: a read that stalls is not tested ({child.communicate()[1].strip()})")
+    time.sleep(0.5)
+    os.kill(int(pid), signal.SIGINT)
+    waited, went_on = finish(child).splitlines()
+    assert 0.3 < float(waited) < 3
+    assert went_on == "3 (10,) 2"
+
+
+@pytest.mark.parametrize("number", [-1, -(2**70), 2**70, 2**64])
+def test_numbers_out_of_range(array, number):
+    if number < 0:
+        with pytest.raises(ng.MismatchError) as caught:
+            array.batches(number)
+        assert str(caught.value) == f"{array.path}: expected batches of one row or more, found {number}"
+    else:
+        assert len(array.batches(number)) == 1
+    with pytest.raises(ValueError) as caught:
+        array.batches(2, shuffle=True, seed=number)
+    assert str(caught.value) == f"{array.path}: expected a seed from 0 to 2**64 - 1, found {number}"

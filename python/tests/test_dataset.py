@@ -160,6 +160,58 @@ def test_batches(run5):
     is_rows(next(begun), [0, 1])
 
 
+def write_both(folder, count):
+    """Rows 0, 1, 2 and so on as a column, as an item each, and those in a folder of their own."""
+    with ng.DatasetAppender(folder / "run", ragged=["text", "more"]) as run:
+        lengths = np.arange(count) * 7 % 31
+        items = (np.repeat(np.arange(count), lengths), lengths)
+        run.append({"row": np.arange(count), "text": items, "more": items})
+    return ng.open(folder / "run")
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("seed", [None, 0, 7, 2**64 - 1])
+def test_a_seed_is_one_order_of_rows_items_and_columns(tmp_path, seed, drop_last):
+    run = write_both(tmp_path, 103)
+    how = dict(shuffle=seed is not None, seed=seed, drop_last=drop_last)
+    of_array = [batch.tolist() for batch in run["row"].batches(10, **how)]
+    of_items = [[len(item) for item in batch] for batch in run["text"].batches(10, **how)]
+    assert [[row * 7 % 31 for row in batch] for batch in of_array] == of_items
+    of_dataset = list(run.batches(10, **how))
+    assert [batch["row"].tolist() for batch in of_dataset] == of_array
+    for batch in of_dataset:
+        assert [len(item) for item in batch["text"]] == [row * 7 % 31 for row in batch["row"]]
+        for row, item in zip(batch["row"], batch["more"], strict=True):
+            assert (item == row).all()
+    # A slice has the order of as many rows.
+    backwards = [item.tolist() for batch in run["text"][::-1].batches(10, **how) for item in batch]
+    assert backwards == [run["text"][102 - row].tolist() for batch in of_array for row in batch]
+
+
+def test_buckets_of_rows(tmp_path):
+    run = write_both(tmp_path, 103)
+    for how in {}, {"shuffle": True, "seed": 5}:
+        of_items = [[len(item) for item in batch] for batch in run["text"].batches(5, bucket=4, **how)]
+        batches = list(run.batches(5, bucket=4, by="text", **how))
+        assert [[len(item) for item in batch["text"]] for batch in batches] == of_items
+        assert all((batch["row"] * 7 % 31).tolist() == lengths for batch, lengths in zip(batches, of_items, strict=True))
+        assert all(lengths == sorted(lengths) for lengths in of_items)
+        assert sorted(row for batch in batches for row in batch["row"].tolist()) == list(range(103))
+    with raises(ValueError, run, 'a bucket is sorted by the lengths of one ragged column: name it, by="more" for one of more, text'):
+        run.batches(5, bucket=4)
+    with raises(ValueError, run, "by names the column whose lengths a bucket is sorted by: give bucket too"):
+        run.batches(5, by="text")
+    with raises(ng.MismatchError, run, 'expected a ragged column to sort by, found "row": the ragged columns are more, text'):
+        run.batches(5, bucket=4, by="row")
+    with raises(ValueError, run, "expected buckets of one batch or more, found 0"):
+        run.batches(5, bucket=0, by="text")
+    plain = ng.DatasetAppender(tmp_path / "plain")
+    plain.append({"row": [1, 2]})
+    plain.close()
+    with raises(ValueError, ng.open(tmp_path / "plain"), "a bucket is sorted by the lengths of a ragged column, found none"):
+        ng.open(tmp_path / "plain").batches(1, bucket=1)
+
+
 def test_a_column_that_is_cut_ends_the_batches(tmp_path):
     np.save(tmp_path / "rows.npy", np.zeros((1000, 1000)))
     batches = ng.open(tmp_path).batches(10)
@@ -276,7 +328,12 @@ def test_inspect_and_recover(run5, folder):
     ]
     assert report.columns[1].offsets is None and report.columns[2].values.health == "tail"
     assert "columns" in str(report) and "label: 6 rows of int64, clean" in str(report).replace("\n", " ")
-    done = ng.recover(folder)
+    # None of the headers is ours: no append of ours can have left it so.
+    found = "expected files that go together, found image.npy of 5 rows, label.npy of 6 rows, text/values.npy of 10 values, "
+    with pytest.raises(ng.NeedsRecoveryError, match=re.escape(found)):
+        ng.recover(folder)
+    assert len(np.load(folder / "label.npy")) == 6
+    done = ng.recover(folder, tail="drop")
     assert done.rows == 5 and [(column.held, column.cut) for column in done.columns] == [(5, 0), (6, 1), (5, 0)]
     assert done.columns[2].values.cut == 1 and "label: 6 rows held, 1 of them cut" in str(done)
     assert ng.inspect(folder).advice is None

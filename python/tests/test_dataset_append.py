@@ -335,7 +335,7 @@ def test_a_replaced_column_cuts_no_other(path, durability):
     np.save(path / "b.npy", np.arange(3))
     with pytest.raises(ng.NeedsRecoveryError) as caught:
         ng.DatasetAppender(path)
-    assert "a.npy of 9 rows, b.npy of 3 rows" in str(caught.value) and "call recover(path)" in str(caught.value)
+    assert "a.npy of 9 rows, b.npy of 3 rows" in str(caught.value) and 'call recover(path, tail="drop")' in str(caught.value)
     assert len(np.load(path / "a.npy")) == 9
 
 

@@ -75,9 +75,9 @@ def test_zarr_in_a_folder_and_in_an_archive(npy, tmp_path):
 
 
 def test_what_cannot_be_imported_changes_nothing(npy, hdf5, tmp_path):
-    hdf5("many.h5", a=np.zeros((4, 3)), b=np.zeros((2, 2)), c=np.float64(3))
+    hdf5("many.h5", a=np.zeros((4, 3)), b=np.zeros((2, 2)), c=np.float64(3), t=np.zeros((1, 3), "S2"))
     (tmp_path / "bad.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    there = "many.h5:/a (4, 3) float64, many.h5:/b (2, 2) float64, many.h5:/c () float64"
+    there = "many.h5:/a (4, 3) float64, many.h5:/b (2, 2) float64, many.h5:/c () float64, many.h5:/t (1, 3) |S2"
     status, out, err = npy("import", "out.npy", "many.h5", "many.h5:/none", "bad.h5")
     lines = err.splitlines()
     assert (status, out) == (2, "") and not (tmp_path / "out.npy").exists()
@@ -96,6 +96,18 @@ def test_what_cannot_be_imported_changes_nothing(npy, hdf5, tmp_path):
         "error: many.h5:/c: expected one or more rows, found a single value (0-d): append [value]\n"
     )
     assert (tmp_path / "out.npy").read_bytes() == before
+    # A new file is made by the first: the others are held to that.
+    (tmp_path / "out.npy").unlink()
+    status, out, err = npy("import", "out.npy", "many.h5:/a", "many.h5:/b", "many.h5:/c", "many.h5:/t")
+    assert (status, out) == (2, "") and not (tmp_path / "out.npy").exists()
+    whose = "the new file is to hold rows like those of many.h5:/a"
+    assert err == (
+        f"error: many.h5:/b: expected rows of shape (3,), found an array of shape (2, 2), whose rows have shape (2,); {whose}\n"
+        f"error: many.h5:/c: expected one or more rows, found a single value (0-d): append [value]; {whose}\n"
+        "error: many.h5:/t: expected rows of dtype float64, found |S2, which does not always fit: "
+        f"cast them with .astype('<f8'); {whose}\n"
+    )
+    ng.save(tmp_path / "out.npy", np.zeros((1, 3)))
     err = "error: many.h5:/a: start must be a row of the source or its end, 0 to 4, not 5\n"
     assert npy("import", "out.npy", "many.h5:/a", "--start", 5) == (2, "", err)
 

@@ -360,7 +360,11 @@ def test_inspect_and_recover(tmp_path):
     add(folder / "values.npy", b"\x01")
     os.truncate(folder / "offsets.npy", header_len(folder / "offsets.npy") + 30)
     assert "recover(path)" in ng.inspect(folder).advice
-    done = ng.recover(folder)
+    kept = "values.npy of 10 values, offsets.npy of 2 items: call recover"
+    with pytest.raises(ng.NeedsRecoveryError, match=re.escape(kept) + ".*lose the others$"):
+        ng.recover(folder)
+    assert len(np.load(folder / "values.npy")) == 10
+    done = ng.recover(folder, tail="drop")
     assert done.rows == 2 and done.columns[0].held == 2 and done.columns[0].offsets.lost == 3
     assert done.columns[0].values.cut == 1
     assert str(done).splitlines() == [f"path     {folder}", "rows     2", "columns  items: 2 items held, 0 of them cut"]

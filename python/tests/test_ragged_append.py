@@ -393,7 +393,7 @@ def test_what_an_append_left_is_cut_and_told(path):
 
 def test_on_tail_error_leaves_it(path):
     leave(path, None)
-    with pytest.raises(ng.NeedsRecoveryError, match=r"recover\(path\)"):
+    with pytest.raises(ng.NeedsRecoveryError, match=r"recover\(path, tail="):
         ng.RaggedAppender(path, on_tail="error")
     assert len(np.load(path / "values.npy")) == 5
 
@@ -435,10 +435,21 @@ def test_a_disk_too_full_for_the_offsets(path):
 def test_a_close_that_fails_names_the_items_that_are_lost(path):
     words = ng.RaggedAppender(path, dtype="i8", row_shape=(), buffering=1 << 20)
     words.append(np.arange(100))
-    with limited_files(300), pytest.raises(OSError, match="1 buffered row lost"):
+    with limited_files(300), pytest.raises(OSError, match="1 buffered item lost"):
         words.close()
-    assert words.closed and len(words) == 0
+    assert words.closed and len(words) == 0 and words.values_len == 0
     holds(path)
+
+
+def test_what_was_committed_is_known_after_a_close_that_fails(path):
+    words = ng.RaggedAppender(path, dtype="i8", row_shape=(), buffering=1 << 20)
+    words.append(np.arange(3))
+    words.commit()
+    words.append(np.arange(100))
+    assert words.values_len == 103
+    with limited_files(300), pytest.raises(OSError, match="1 buffered item lost"):
+        words.close()
+    assert (len(words), words.values_len) == (1, 3) and "1 items, 3 values" in repr(words)
 
 
 KILLED = """

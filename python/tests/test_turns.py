@@ -1,5 +1,9 @@
 """`turns=True`: several appenders share one file, a batch at a time."""
 
+import multiprocessing
+import os
+import random
+import threading
 import time
 
 import numpy as np
@@ -98,3 +102,71 @@ def test_a_turn_ends_with_its_time(path):
     )
     assert str(path) in out
     holds(path, np.arange(2))
+
+
+SECONDS = 2 * int(os.environ.get("NPYGROW_SOAK", "1"))
+MOST = 10_000
+
+
+def appends(path, who, told, stop):
+    """Appends batches of the rows (who, batch, row in it, rows of it); `told` gets how many are acknowledged."""
+    random.seed(who)
+    batch = 0
+    while not stop.value:
+        buffering = random.choice([0, 4096])
+        with ng.Appender(path, turns=True, buffering=buffering) as rows:
+            for _ in range(random.randrange(1, 50)):
+                count = random.randrange(1, 40)
+                block = np.empty((count, 4), "i8")
+                block[:] = who, batch, 0, count
+                block[:, 2] = np.arange(count)
+                batch += 1
+                if rows.append(block) is not None:
+                    told[who] = batch
+                if stop.value:
+                    break
+        told[who] = batch
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_killed_processes_lose_no_batch_and_leave_none_torn(path, method):
+    """A thread of this process takes turns too, so that others are forked in the middle of its appends."""
+    context = multiprocessing.get_context(method)
+    told, stop = context.RawArray("q", MOST), context.RawValue("b", 0)
+    thread = threading.Thread(target=appends, args=(path, 0, told, stop))
+    thread.start()
+    while not told[0]:  # A fork in the middle of an import would be Python's own deadlock.
+        time.sleep(0.01)
+    writers, processes, kills, start = 1, {}, 0, time.monotonic()
+    # On a busy machine it takes a while until enough have come to write.
+    while kills < 4 and time.monotonic() < start + 50 or time.monotonic() < start + SECONDS:
+        if len(processes) < 6 and writers < MOST:
+            processes[writers] = context.Process(target=appends, args=(path, writers, told, stop))
+            processes[writers].start()
+            writers += 1
+        time.sleep(random.uniform(0.01, 0.05))
+        at_work = [who for who in processes if told[who]]
+        if len(at_work) > 1:
+            killed = processes.pop(random.choice(at_work))
+            killed.kill()
+            killed.join()
+            kills += 1
+    stop.value = 1
+    thread.join()
+    for process in processes.values():
+        process.join(50)
+        process.kill()
+    assert {process.exitcode for process in processes.values()} == {0}
+    assert kills > 3 and told[0] > 0
+
+    rows = np.load(path)
+    starts = np.flatnonzero(rows[:, 2] == 0)
+    whole = np.repeat(rows[starts], np.diff([*starts, len(rows)]), axis=0)
+    whole[:, 2] = np.arange(len(rows)) - np.repeat(starts, np.diff([*starts, len(rows)]))
+    same(rows, whole)
+    assert (np.diff([*starts, len(rows)]) == rows[starts, 3]).all(), "every batch is whole"
+    for who in range(writers):
+        batches = rows[starts][rows[starts, 0] == who, 1]
+        same(batches, np.arange(len(batches)))
+        assert len(batches) >= told[who], f"writer {who} was told of {told[who]} batches"

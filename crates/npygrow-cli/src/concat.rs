@@ -9,7 +9,7 @@ use crate::input::{Common, advised, complain_of, object, write_json};
 use crate::text::{GOOD, ODD, STRONG, count, grouped, paint, plain, size};
 use crate::{DONE, FAILED};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use npygrow::{ConcatOptions, Durability, Error, ErrorKind, Joined, OnExists, Result, concat_with};
+use npygrow::{ConcatOptions, Durability, Error, ErrorKind, Joined, OnExists, Result, concat_folders, concat_with};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ Every file is looked at before a byte is written, and all that do not fit are
 named. OUT is there whole or not at all. Blocks are shared where the file system
 can (XFS, btrfs) and they lie alike, else they are copied.
 
-Folders of the same columns, or of items, are joined to a new folder: what was written
-before a failure stays there, as whole rows.
+Folders of the same columns, or of items, are joined to a folder in the same way; without
+--consume and --axis.
 
 With --consume each file is deleted once its rows are on the disk in OUT. After a
 crash the same command finishes; until then nobody can append to OUT.
@@ -84,7 +84,7 @@ impl Concat {
     /// `is_watched`: `err` is a terminal, where somebody may wonder how long it takes.
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write, is_watched: bool) -> io::Result<i32> {
         if self.inputs.iter().any(|input| input.is_dir()) {
-            return self.folders(out, err);
+            return self.folders(out, err, is_watched);
         }
         let done = self.join(is_watched.then_some(&mut *err)).map_err(|error| self.advised(error));
         match &done {
@@ -101,6 +101,14 @@ impl Concat {
     fn join(&self, watched: Option<&mut dyn Write>) -> Result<Joined> {
         // What a call that was interrupted consumed is there no more: its pattern may match nothing now.
         let inputs = glob::expand(&self.inputs, !self.consume)?;
+        let mut bar = Bar::new(watched);
+        concat_with(&inputs, &self.output, &self.options(), &mut |done, all| {
+            bar.at(done, all);
+            Ok(())
+        })
+    }
+
+    fn options(&self) -> ConcatOptions {
         let mut options = ConcatOptions::default()
             .on_exists(match (self.append, self.replace) {
                 (true, _) => OnExists::Append,
@@ -116,27 +124,23 @@ impl Concat {
         if let Some(timeout) = self.lock_timeout {
             options = options.lock_timeout(timeout);
         }
-        let mut bar = Bar::new(watched);
-        concat_with(&inputs, &self.output, &options, &mut |done, all| {
-            bar.at(done, all);
-            Ok(())
-        })
+        options
     }
 
-    fn folders(&self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<i32> {
-        let asked = [
-            (self.append, "--append"),
-            (self.replace, "--replace"),
-            (self.consume, "--consume"),
-            (self.axis.is_some(), "--axis"),
-            (self.lock_timeout.is_some(), "--lock-timeout"),
-        ];
+    fn folders(&self, out: &mut dyn Write, err: &mut dyn Write, is_watched: bool) -> io::Result<i32> {
+        let asked = [(self.consume, "--consume"), (self.axis.is_some(), "--axis")];
         let joined = match asked.iter().find(|(is_asked, _)| *is_asked) {
             Some((_, option)) => {
-                let text = format!("{option} is for files: folders are joined to a new one");
-                Err(Error::new(ErrorKind::Unsupported, text))
+                let text = format!("{option} is for files: folders are joined whole, row after row");
+                Err(Error::new(ErrorKind::Mismatch, text))
             }
-            None => folder::join(&self.inputs, &self.output, self.durability, self.common.max_header_size),
+            None => {
+                let mut bar = Bar::new(is_watched.then_some(&mut *err));
+                concat_folders(&self.inputs, &self.output, &self.options(), &mut |done, all| {
+                    bar.at(done, all);
+                    Ok(())
+                })
+            }
         };
         // Of an input that fails, the folder; what is wrong in it says the error.
         let about = |error: &Error| {
@@ -148,14 +152,15 @@ impl Concat {
         match &joined {
             _ if self.common.json => {
                 let path = joined.as_ref().map_or_else(|error| self.failed(error), |_| &*self.output);
-                let facts = |rows: &u64| json!({ "rows": rows, "inputs": self.inputs.len() });
-                write_json(out, vec![object(path, &joined, facts)])?;
+                write_json(out, vec![object(path, &joined, folder::joined_facts)])?;
             }
-            Ok(rows) => {
-                let folders = count(self.inputs.len() as u64, "folder");
-                let rows = count(*rows, folder::noun(&self.output));
-                let text = paint(GOOD, format!("{rows} of {folders} joined"));
-                writeln!(out, "{}: {text}", paint(STRONG, plain(self.output.display())))?;
+            Ok(done) => {
+                writeln!(
+                    out,
+                    "{}: {}",
+                    paint(STRONG, plain(self.output.display())),
+                    folder::joined(done, &self.output)
+                )?;
             }
             Err(error) => complain_of(err, self.failed(error), error)?,
         }
@@ -169,6 +174,10 @@ impl Concat {
 
     fn advised(&self, error: Error) -> Error {
         let path = self.failed(&error).to_path_buf();
+        if let (Some(io::ErrorKind::AlreadyExists), Some(errno)) = (error.io_kind(), error.raw_os_error()) {
+            let action = "cannot join into a new file (--append adds to it, --replace replaces it)";
+            return Error::io(action, &io::Error::from_raw_os_error(errno)).at(path.display());
+        }
         advised(&path, error, self.common.max_header_size).at(path.display())
     }
 }

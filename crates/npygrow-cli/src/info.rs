@@ -269,6 +269,13 @@ pub(crate) fn health(report: &Report) -> (&'static str, String, Style) {
     }
 }
 
+/// The call that makes one array of a sequence, and what it gives.
+pub(crate) fn join(path: &Path) -> String {
+    format!("npy concat OUT {}", word(path))
+}
+
+pub(crate) const JOINED: &str = "makes them one array that can grow";
+
 /// What to call, and what it gives.
 pub(crate) fn advice(path: &Path, report: &Report) -> Vec<(String, String)> {
     let recover = |options, gain| (format!("npy recover {options}{}", word(path)), gain);
@@ -289,7 +296,10 @@ pub(crate) fn advice(path: &Path, report: &Report) -> Vec<(String, String)> {
             }
             advice
         }
-        Health::Sequence => vec![("npygrow.open_sequence(path)".into(), "in Python, maps each of them".into())],
+        Health::Sequence => vec![
+            ("npygrow.open_sequence(path)".into(), "maps each of them in Python".into()),
+            (join(path), JOINED.into()),
+        ],
         Health::Clean if report.room.is_none() && !is_scalar => {
             vec![(format!("npy ensure-appendable {}", word(path)), "makes room to grow".into())]
         }

@@ -4,7 +4,7 @@ use crate::folder;
 use crate::info::{advice, health};
 use crate::text::{STRONG, complain, paint, plain, word};
 use crate::{DONE, FAILED};
-use npygrow::{Error, ErrorKind, MAX_HEADER_SIZE, Result, inspect};
+use npygrow::{Error, ErrorKind, Health, MAX_HEADER_SIZE, Result, inspect};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ pub(crate) fn advised(path: &Path, error: Error, max_header_size: u64) -> Error 
         return folder::advised(path, error);
     }
     let kind = error.kind();
-    if !matches!(kind, ErrorKind::NotAppendable | ErrorKind::NeedsRecovery) {
+    if !matches!(kind, ErrorKind::NotAppendable | ErrorKind::NeedsRecovery | ErrorKind::Unsupported) {
         return error;
     }
     let report = match inspect(path, max_header_size) {
@@ -103,6 +103,9 @@ pub(crate) fn advised(path: &Path, error: Error, max_header_size: u64) -> Error 
         }
         Err(_) => return error,
     };
+    if kind == ErrorKind::Unsupported && report.health != Health::Sequence {
+        return error;
+    }
     if kind == ErrorKind::NotAppendable && !report.shape.is_empty() {
         let call = format!("npy ensure-appendable {}", word(path));
         return Error::new(kind, format!("the header has no room for more rows: {call} makes room"));

@@ -18,6 +18,7 @@ mod import;
 mod index;
 mod info;
 mod input;
+mod interrupt;
 mod number;
 mod print;
 mod recover;
@@ -101,6 +102,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
 
 /// The same for a program that can read HDF5 and Zarr, and lends that to `npy import`.
 pub fn run_with(args: impl IntoIterator<Item = OsString>, importer: Option<&Importer<'_>>) -> i32 {
+    interrupt::own_the_process();
     let npy = Npy::try_parse_from(args);
     let out = io::stdout();
     let prints_rows = npy.as_ref().is_ok_and(|npy| npy.verb.prints_rows());

@@ -3,11 +3,12 @@
 use crate::cells::Cells;
 use crate::folder::FolderPrinter;
 use crate::index::{Index, Steps};
+use crate::info::{JOINED, join};
 use crate::input::{advised, complain_of};
-use crate::text::size;
+use crate::text::{ODD, paint, plain, size, word};
 use crate::value::{Form, Line};
 use crate::{DONE, FAILED};
-use npygrow::{Error, ErrorKind, MAX_HEADER_SIZE, Reader};
+use npygrow::{Error, ErrorKind, Health, MAX_HEADER_SIZE, Reader, inspect};
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -91,6 +92,12 @@ impl Printing {
         width: Option<usize>,
         verb: impl FnOnce(&mut dyn Rows) -> Result<(), Stop>,
     ) -> io::Result<i32> {
+        if is_sequence(&self) {
+            let (file, list) = (plain(self.file.display()), format!("npy info {}", word(&self.file)));
+            let note = paint(ODD, "note:");
+            let first = "these are rows of the first of several arrays";
+            writeln!(err, "{note} {file}: {first}: {list} lists them, {} {JOINED}", join(&self.file))?;
+        }
         let lines = Lines::new(&self, out, width);
         let printed = if self.file.is_dir() {
             FolderPrinter::open(&self, lines).and_then(|mut rows| finish(&mut rows, verb))
@@ -108,6 +115,11 @@ impl Printing {
             Err(Stop::Output(error)) => Err(error),
         }
     }
+}
+
+fn is_sequence(how: &Printing) -> bool {
+    let report = || inspect(&how.file, how.max_header_size);
+    !how.file.is_dir() && report().is_ok_and(|report| report.health == Health::Sequence)
 }
 
 fn finish(rows: &mut dyn Rows, verb: impl FnOnce(&mut dyn Rows) -> Result<(), Stop>) -> Result<(), Stop> {

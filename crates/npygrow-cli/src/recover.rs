@@ -18,7 +18,8 @@ Examples:
 Makes the header count what the file holds. Rows of the tail, after the last one
 counted, were written by an append that never returned: look at them before you
 trust them. A file that is well is left alone. In a folder every file is mended, then
-all are cut to the rows that every column has.
+all are cut to the rows that every column has: what an append left by itself, rows that
+can be read only with --tail drop.
 
 Exit status: 0 done, also when there was nothing to do; 2 failure.";
 

@@ -9,7 +9,7 @@ use pyo3::types::{PyRange, PyTuple};
 use std::ffi::CString;
 use std::mem;
 
-use crate::arguments::{CASTING, DURABILITIES, MODES, ON_TAIL, size, sizes, time};
+use crate::arguments::{CASTING, DURABILITIES, MODES, ON_TAIL, header_size, size, sizes, start, time};
 use crate::convert::range;
 use crate::dtype::{FsPath, ORDERS, to_stored, word};
 use crate::guard::Guarded;
@@ -105,7 +105,7 @@ impl Appender {
         on_tail: &str,
         casting: &str,
         lock_timeout: Option<f64>,
-        max_header_size: u64,
+        #[pyo3(from_py_with = header_size)] max_header_size: u64,
         background: bool,
         max_delay: Option<f64>,
         max_queue: Option<&Bound<'_, PyAny>>,
@@ -269,7 +269,7 @@ impl Appender {
     fn append_from<'py>(
         slf: &Bound<'py, Self>,
         source: &Bound<'py, PyAny>,
-        start: i64,
+        #[pyo3(from_py_with = start)] start: i64,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());

@@ -5,11 +5,13 @@ use numpy::PyArrayDescr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
-use pyo3::types::{PyIterator, PyRange, PyTuple};
+use pyo3::types::{PyCapsule, PyIterator, PyRange, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
 use std::path::PathBuf;
 
-use crate::batches::Batches;
+use crate::arguments::{header_size, position};
+use crate::arrow::{Arrow, Capsules};
+use crate::batches::{self, Batches};
 use crate::convert::{Mapping, ndarray, range};
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
@@ -60,7 +62,7 @@ pub(crate) fn open<'py>(
     py: Python<'py>,
     path: FsPath,
     mode: &str,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let access = word("mode", mode, &MODES)?;
     match py.detach(|| View::open_with(&path.0, access, max_header_size)) {
@@ -95,14 +97,17 @@ pub(crate) fn _reopen(
     Array::of(py, py.detach(|| bookmark.open()).map_err(raise)?)
 }
 
+/// What a block of rows may take.
+const CHUNK: u64 = 4 << 20;
+
 /// The arguments of `_reopen`.
 type Reopened = (PathBuf, Option<u64>, Option<u64>, Option<String>, (u64, Option<u64>), u64, &'static str, u64);
 
 /// The rows of a mapped .npy file, made by `open`.
 ///
 /// Indexing gives ndarrays over the mapping, read-only unless the mode says otherwise. They keep it, also when this object
-/// is refreshed or closed. It is an array to NumPy's functions, and a context manager; a pickle of it names the file and
-/// the rows, and holds none.
+/// is refreshed or closed. It is an array to NumPy's functions, and to those of dask and of libraries that take Arrow's data;
+/// and a context manager. A pickle of it names the file and the rows, and holds none.
 #[pyclass(frozen, weakref, module = "npygrow")]
 pub(crate) struct Array {
     mapped: Guarded<Option<Mapped>>,
@@ -173,8 +178,8 @@ impl Array {
     /// >>> len(ids)
     /// 5
     #[pyo3(signature = (timeout=None, *, start=None))]
-    fn follow(slf: Bound<'_, Self>, timeout: Option<f64>, start: Option<i64>) -> PyResult<Follower> {
-        Follower::new(slf, timeout, start)
+    fn follow(slf: Bound<'_, Self>, timeout: Option<f64>, start: Option<&Bound<'_, PyAny>>) -> PyResult<Follower> {
+        Follower::new(slf, timeout, start.map(position).transpose()?)
     }
 
     /// Iterates over the rows as they are counted now, in batches, the next of which is read while you work on the last.
@@ -215,12 +220,13 @@ impl Array {
     fn batches(
         &self,
         py: Python<'_>,
-        size: usize,
+        size: &Bound<'_, PyAny>,
         shuffle: bool,
-        seed: Option<u64>,
+        seed: Option<&Bound<'_, PyAny>>,
         drop_last: bool,
     ) -> PyResult<Batches> {
-        Batches::of(py, &self.view(py)?, size, shuffle, seed, drop_last)
+        let given = batches::Given::new(self.path(), size, shuffle, seed, drop_last)?;
+        Batches::of_view(py, &self.view(py)?, &given)
     }
 
     /// Makes the values that were changed in mode "r+" survive a power cut.
@@ -273,6 +279,21 @@ impl Array {
     #[getter]
     fn nbytes(&self, py: Python<'_>) -> PyResult<usize> {
         self.attribute(py, "nbytes")?.extract()
+    }
+
+    /// The shape of a block of rows of at most 4 MiB, or of one row: by this dask and others divide what they read.
+    #[getter]
+    fn chunks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let view = self.view(py)?;
+        let mut chunks = view.shape().to_vec();
+        let growing = match view.order() {
+            Order::C => chunks.first_mut(),
+            Order::F => chunks.last_mut(),
+        };
+        if let Some(rows) = growing {
+            *rows = (CHUNK / view.row_size().max(1)).clamp(1, (*rows).max(1));
+        }
+        PyTuple::new(py, chunks)
     }
 
     /// "C": axis 0 grows; "F": the last axis grows.
@@ -425,6 +446,30 @@ impl Array {
         Ok(format!("<npygrow.Array {path}, shape={shape}, dtype={dtype}, order='{order}', mode='{mode}', {health}>"))
     }
 
+    /// One entry for each row, as it lies in the file.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Capsules<'py>> {
+        let view = self.view(py)?;
+        Arrow::of_rows(py, &view, view.len())?.__arrow_c_array__(py, requested_schema)
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        Arrow::of_rows(py, &self.view(py)?, 0)?.__arrow_c_schema__(py)
+    }
+
+    /// Which rows of which file it has: the same for whoever opens them. What mode "c" changes nobody else sees.
+    fn __dask_tokenize__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        if self.view(py)?.access() == Access::Copy {
+            let unique = py.import("uuid")?.call_method0("uuid4")?.getattr("hex")?;
+            return PyTuple::new(py, [unique]);
+        }
+        ("npygrow.Array", self.__reduce__(py)?.1).into_pyobject(py)
+    }
+
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Reopened)> {
         let view = self.view(py)?;
         let Bookmark { path, file, made, what, part, rows, access, max_header_size } =
@@ -479,7 +524,7 @@ pub(crate) fn mode_name(access: Access) -> &'static str {
 pub(crate) fn array_over<'py>(py: Python<'py>, view: &View, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let mapping = if view.bytes().is_empty() { None } else { Some(Bound::new(py, Mapping(view.clone()))?) };
     let dtype = to_numpy(py, view.dtype(), path)?;
-    let array = ndarray(py, view.shape(), &dtype, view.order(), mapping.as_ref().map(Bound::as_any))?;
+    let array = ndarray(py, view.shape(), &dtype, view.order(), mapping.as_ref().map(|mapping| (mapping.as_any(), 0)))?;
     if view.access() == Access::Read {
         array.getattr("flags")?.setattr("writeable", false)?;
     }

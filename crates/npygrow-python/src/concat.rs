@@ -6,34 +6,38 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use std::path::PathBuf;
 
-use crate::arguments::{DURABILITIES, time};
+use crate::arguments::{DURABILITIES, header_size, position, time};
 use crate::dtype::{FsPath, word};
 use crate::state::Interrupt;
 
 const ON_EXISTS: [(&str, OnExists); 3] =
     [("error", OnExists::Error), ("append", OnExists::Append), ("replace", OnExists::Replace)];
 
-/// Joins files into one to which rows can be appended, without their rows passing through memory.
+/// Joins files into one to which rows can be appended, without their rows passing through memory; or folders into a folder.
 ///
 /// Every input is looked at before a byte is written, and all that do not fit are named. The output is there whole or not
 /// at all. Blocks are shared with an input where the file system can (XFS, btrfs) and the rows before it fill whole
 /// blocks; else they are copied, in the memory of one block.
 ///
+/// Folders, all of a `Ragged` or all of a `Dataset` with the same columns, are joined in the same way: offsets go on from where
+/// those before end.
+///
 /// Parameters
 /// ----------
 /// inputs : iterable of str, bytes or os.PathLike
-///     The files, in this order; of a file of several arrays all of them. Bytes after the last row of one are left out, and told.
+///     The files, in this order, or the folders; of a file of several arrays all of them. Bytes after the last row of one are left out, and told.
 /// output : str, bytes or os.PathLike
-///     The file to make.
+///     The file to make, or the folder.
 /// on_exists : {"error", "append", "replace"}
-///     What to do with an output that exists. An empty file counts as none.
+///     What to do with an output that exists. An empty file counts as none, and so does an empty folder. A folder is replaced
+///     in one step, if there is nothing but columns in it and the system can.
 /// consume : bool
-///     Delete each input as soon as its rows are on the disk in the output, for disks that cannot hold both. A kill or a
+///     For files: delete each input as soon as its rows are on the disk in the output, for disks that cannot hold both. A kill or a
 ///     power cut at any point loses no row and doubles none: the same call again, or one with the inputs that are left,
 ///     finishes. Until then the output can be read, and nobody can append to it. An output to be replaced is given up at
 ///     once.
 /// axis : int, optional
-///     The axis to join along, by default the growth axis: the first in C order, the last in Fortran order. Along another
+///     For files: the axis to join along, by default the growth axis: the first in C order, the last in Fortran order. Along another
 ///     one the rows go through memory, in blocks of at most 4 MiB, into a new file.
 /// durability : {"process", "ordered", "power"}
 ///     What the rows survive once it returns: the end of the process, or a power cut too.
@@ -47,7 +51,7 @@ const ON_EXISTS: [(&str, OnExists); 3] =
 ///
 /// Returns
 /// -------
-/// Joined
+/// Joined or FolderJoined
 ///
 /// Raises
 /// ------
@@ -83,11 +87,11 @@ pub(crate) fn concat<'py>(
     output: FsPath,
     on_exists: &str,
     consume: bool,
-    axis: Option<i64>,
+    axis: Option<&Bound<'py, PyAny>>,
     durability: &str,
     progress: Option<Py<PyAny>>,
     lock_timeout: Option<f64>,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     if inputs.is_instance_of::<PyString>() || inputs.is_instance_of::<PyBytes>() {
         return Err(PyTypeError::new_err("inputs must be an iterable of paths, not one path: put it in a list"));
@@ -103,7 +107,7 @@ pub(crate) fn concat<'py>(
         .on_wait(move || poll.poll())
         .max_header_size(max_header_size);
     if let Some(axis) = axis {
-        options = options.axis(axis);
+        options = options.axis(position(axis)?);
     }
     if let Some(seconds) = lock_timeout {
         options = options.lock_timeout(time("lock_timeout", seconds)?);
@@ -111,9 +115,19 @@ pub(crate) fn concat<'py>(
     let mut tell = |done: u64, total: u64| {
         interrupt.call(|py| progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (done, total)).map(drop)))
     };
+    let reports = py.import("npygrow.reports")?;
+    let told = |tails: &[(PathBuf, u64)]| {
+        PyTuple::new(py, tails.iter().map(|(path, bytes)| (path.to_string_lossy().into_owned(), *bytes)))
+    };
+    if inputs.iter().any(|input| input.is_dir()) {
+        let joined = py.detach(|| npygrow::concat_folders(&inputs, &output.0, &options, &mut tell));
+        let joined = joined.map_err(|error| interrupt.raise(error))?;
+        let fields =
+            (output.text(), joined.rows, joined.rows_before, joined.inputs, joined.shared, told(&joined.tails)?);
+        return reports.getattr("FolderJoined")?.call1(fields);
+    }
     let joined = py.detach(|| npygrow::concat_with(&inputs, &output.0, &options, &mut tell));
     let joined = joined.map_err(|error| interrupt.raise(error))?;
-    let tails = joined.tails.iter().map(|(path, bytes)| (path.to_string_lossy().into_owned(), *bytes));
     let fields = PyDict::new(py);
     fields.set_item("path", output.text())?;
     fields.set_item("shape", PyTuple::new(py, &joined.shape)?)?;
@@ -122,6 +136,6 @@ pub(crate) fn concat<'py>(
     fields.set_item("inputs", joined.inputs)?;
     fields.set_item("inputs_before", joined.inputs_before)?;
     fields.set_item("shared", joined.shared)?;
-    fields.set_item("tails", PyTuple::new(py, tails.collect::<Vec<_>>())?)?;
-    py.import("npygrow.reports")?.getattr("Joined")?.call((), Some(&fields))
+    fields.set_item("tails", told(&joined.tails)?)?;
+    reports.getattr("Joined")?.call((), Some(&fields))
 }

@@ -7,7 +7,10 @@ use pyo3::types::{PyDict, PyRange};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::arguments::header_size;
 use crate::array::Array;
+use crate::arrow::Arrow;
+use crate::batches::{Batches, Given, batches_of};
 use crate::convert::range;
 use crate::dtype::FsPath;
 use crate::errors::raise;
@@ -48,7 +51,7 @@ pub(crate) fn _reopen_columns(
 #[pymethods]
 impl Columns {
     #[new]
-    fn new(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: FsPath, #[pyo3(from_py_with = header_size)] max_header_size: u64) -> PyResult<Self> {
         Columns::of(py, py.detach(|| Dataset::open(&path.0, max_header_size)).map_err(raise)?)
     }
 
@@ -79,6 +82,46 @@ impl Columns {
         columns(py, &self.dataset(py)?)
     }
 
+    /// The rows in batches, in buckets by the lengths of the column `by`.
+    #[pyo3(signature = (size, shuffle, seed, drop_last, bucket, by))]
+    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
+    fn batches(
+        &self,
+        py: Python<'_>,
+        size: &Bound<'_, PyAny>,
+        shuffle: bool,
+        seed: Option<&Bound<'_, PyAny>>,
+        drop_last: bool,
+        bucket: Option<&Bound<'_, PyAny>>,
+        by: Option<&str>,
+    ) -> PyResult<Batches> {
+        let dataset = self.dataset(py)?;
+        let given = Given::new(self.path(), size, shuffle, seed, drop_last)?;
+        let bucket = match (bucket, by) {
+            (None, None) => None,
+            (None, Some(_)) => {
+                let text = format!(
+                    "{}: by names the column whose lengths a bucket is sorted by: give bucket too",
+                    self.path()
+                );
+                return Err(PyValueError::new_err(text));
+            }
+            (Some(bucket), by) => Some((
+                by.map_or_else(|| self.only_ragged(&dataset), |by| Ok(by.into()))?,
+                batches_of(self.path(), bucket)?,
+            )),
+        };
+        let bucket = bucket.as_ref().map(|(by, batches)| (by.as_str(), *batches));
+        Batches::of_dataset(py, &dataset, &given, bucket)
+    }
+
+    /// The columns as Arrow has them; the named ones are text. Without any rows: for their types alone.
+    fn arrow(&self, py: Python<'_>, text: Vec<String>, rows: bool) -> PyResult<Arrow> {
+        let dataset = self.dataset(py)?;
+        let dataset = if rows { dataset } else { dataset.first(0).map_err(raise)? };
+        Arrow::of_columns(py, &dataset, &text)
+    }
+
     /// The path, as it was given.
     #[getter]
     fn path(&self) -> &str {
@@ -101,6 +144,10 @@ impl Columns {
         last.map(Waiter::of).transpose()
     }
 
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.with(py, |mapped| Ok(usize::try_from(mapped.dataset.len())?))
+    }
+
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Reopened)> {
         let DatasetBookmark { path, columns, rows, max_header_size } = self.dataset(py)?.bookmark().map_err(raise)?;
         let (mut plain, mut ragged) = (BTreeMap::new(), BTreeMap::new());
@@ -119,6 +166,25 @@ impl Columns {
     fn of(py: Python<'_>, dataset: Dataset) -> PyResult<Self> {
         let path = dataset.path().to_string_lossy().into_owned();
         Ok(Columns { mapped: Guarded::new(path, Some(Mapped::of(py, dataset)?)) })
+    }
+
+    /// The ragged column, where there is one.
+    fn only_ragged(&self, dataset: &Dataset) -> PyResult<String> {
+        let ragged = dataset.columns().filter(|(_, column)| matches!(column, Column::Ragged(_)));
+        let ragged: Vec<_> = ragged.map(|(name, _)| name).collect();
+        match ragged[..] {
+            [only] => Ok(only.into()),
+            [] => Err(PyValueError::new_err(format!(
+                "{}: a bucket is sorted by the lengths of a ragged column, found none",
+                self.path()
+            ))),
+            _ => Err(PyValueError::new_err(format!(
+                "{}: a bucket is sorted by the lengths of one ragged column: name it, by={:?} for one of {}",
+                self.path(),
+                ragged[0],
+                ragged.join(", ")
+            ))),
+        }
     }
 
     /// The columns as they are now, for work without the lock.

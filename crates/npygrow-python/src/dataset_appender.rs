@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyRange, PyString, PyTuple};
 use std::ops::Range;
 
-use crate::arguments::size;
+use crate::arguments::{header_size, size};
 use crate::convert::{Fit, range};
 use crate::dtype::{FsPath, to_numpy};
 use crate::errors::MismatchError;
@@ -133,7 +133,7 @@ impl DatasetAppender {
         on_tail: &str,
         casting: &str,
         lock_timeout: Option<f64>,
-        max_header_size: u64,
+        #[pyo3(from_py_with = header_size)] max_header_size: u64,
     ) -> PyResult<Self> {
         let name = path.text();
         let ragged = match ragged {

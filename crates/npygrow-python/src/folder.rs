@@ -37,6 +37,9 @@ pub(crate) trait Grows: Send {
 pub(crate) trait Keeps<A>: Default {
     /// Called after every verb.
     fn keep(&mut self, _appender: &A) {}
+
+    /// Called where closing failed, and what was in the buffer is lost.
+    fn lose_buffer(&mut self) {}
 }
 
 macro_rules! grows {
@@ -224,7 +227,7 @@ impl<A: Grows, K: Keeps<A>> Growing<A, K> {
 
     pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
         let state = &mut *self.state.lock(py)?;
-        let Open { appender, known, .. } = match mem::take(state) {
+        let Open { appender, mut known, .. } = match mem::take(state) {
             State::Open(open) => open,
             closed @ State::Closed { .. } => {
                 *state = closed;
@@ -233,6 +236,9 @@ impl<A: Grows, K: Keeps<A>> Growing<A, K> {
         };
         let (rows, committed, dropped) = (appender.rows(), appender.committed(), appender.dropped());
         let closed = py.detach(|| appender.close());
+        if closed.is_err() {
+            known.lose_buffer();
+        }
         *state = State::Closed { known, rows: if closed.is_ok() { rows } else { committed }, dropped };
         closed.map_err(|error| self.raise(error))
     }

@@ -126,6 +126,6 @@ impl Following {
         let read = |bytes: &mut [u8]| py.detach(move || reader.read_into(range, bytes)).map_err(raise);
         let bytes = if size > 0 { Some(PyByteArray::new_with(py, size, read)?) } else { None };
         *next = rows.end;
-        ndarray(py, &shape, dtype.bind(py), order, bytes.as_ref().map(Bound::as_any))
+        ndarray(py, &shape, dtype.bind(py), order, bytes.as_ref().map(|bytes| (bytes.as_any(), 0)))
     }
 }

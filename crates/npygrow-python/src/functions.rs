@@ -7,6 +7,7 @@ use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::arguments::header_size;
 use crate::dtype::{FsPath, order_name, to_numpy, word};
 use crate::errors::raise;
 use crate::import::import;
@@ -45,7 +46,11 @@ const LAYOUTS: [(&str, Room); 3] = [("auto", Room::Auto), ("compact", Room::Comp
 /// (2, 'clean')
 #[pyfunction]
 #[pyo3(signature = (path, *, max_header_size=10_000))]
-pub(crate) fn inspect(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn inspect(
+    py: Python<'_>,
+    path: FsPath,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
+) -> PyResult<Bound<'_, PyAny>> {
     match py.detach(|| npygrow::inspect(&path.0, max_header_size)) {
         Ok(found) => report(py, &path.text(), found),
         Err(_) if path.0.is_dir() => inspect_folder(py, &path, max_header_size),
@@ -111,7 +116,9 @@ fn files(folder: &FsPath, column: &str, is_ragged: bool) -> (String, String) {
 /// Makes the header count what the file holds, so that every reader can read it and rows can be appended.
 ///
 /// Everything is on the disk when it returns. A file that is well is left alone. In a folder every file is mended, then all
-/// columns are cut to the rows that every one of them has, items only as far as their offsets go up and the values reach.
+/// columns are cut to the rows that every one of them has, items only as far as their offsets go up and the values reach. Where
+/// rows would go that can be read, and no crash of an append can have left the files so, that has to be asked for:
+/// ``tail="drop"``.
 ///
 /// Parameters
 /// ----------
@@ -120,7 +127,7 @@ fn files(folder: &FsPath, column: &str, is_ragged: bool) -> (String, String) {
 /// zerofill_incomplete : bool
 ///     Complete a torn last row with zero bytes instead of cutting it.
 /// tail : {"keep", "drop"}
-///     Make rows of what follows the last counted row, or cut it.
+///     Make rows of what follows the last counted row, or cut it; in a folder, also what not every column has.
 /// max_header_size : int
 ///     Refuse longer headers, as `numpy.load` does.
 ///
@@ -132,6 +139,8 @@ fn files(folder: &FsPath, column: &str, is_ragged: bool) -> (String, String) {
 /// ------
 /// LockedError
 ///     An appender holds the file.
+/// NeedsRecoveryError
+///     Columns of a folder hold rows that others do not: the text says what each holds, and how to cut them.
 /// FormatError
 ///     Its header cannot be read, or it is several arrays in one file.
 ///
@@ -152,7 +161,7 @@ pub(crate) fn recover<'py>(
     filename: FsPath,
     zerofill_incomplete: bool,
     tail: &str,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let options = RecoverOptions { zerofill_incomplete, tail: word("tail", tail, &TAILS)?, max_header_size };
     match py.detach(|| npygrow::recover(&filename.0, options)) {
@@ -197,7 +206,7 @@ fn recover_folder<'py>(py: Python<'py>, path: &FsPath, options: RecoverOptions) 
 /// Parameters
 /// ----------
 /// filename : str, bytes or os.PathLike
-///     The file.
+///     The file, or the folder of a `Ragged` or a `Dataset`.
 /// inplace : bool
 ///     Move the rows within the file, for a disk too full for a copy: slow, and takes at most 8 MiB beside the file. Until
 ///     it is done no reader takes the file. A kill or a power cut at any point loses nothing: the next `Appender`, `recover`
@@ -235,20 +244,24 @@ pub(crate) fn ensure_appendable(
     filename: FsPath,
     inplace: bool,
     layout: &str,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<bool> {
     let layout = word("layout", layout, &LAYOUTS)?;
     let room = if inplace { Room::InPlace } else { layout };
-    py.detach(|| npygrow::ensure_appendable(&filename.0, room, max_header_size)).map_err(raise)?;
+    py.detach(|| match filename.0.is_dir() {
+        true => npygrow::ensure_folder_appendable(&filename.0, room, max_header_size),
+        false => npygrow::ensure_appendable(&filename.0, room, max_header_size),
+    })
+    .map_err(raise)?;
     Ok(true)
 }
 
-/// Whether rows can be appended to a file as it is.
+/// Whether rows can be appended to a file as it is, or to every file of a folder.
 ///
 /// Parameters
 /// ----------
 /// filename : str, bytes or os.PathLike
-///     The file.
+///     The file, or the folder of a `Ragged` or a `Dataset`.
 /// max_header_size : int
 ///     Refuse longer headers, as `numpy.load` does.
 ///
@@ -257,16 +270,25 @@ pub(crate) fn ensure_appendable(
 /// bool
 #[pyfunction]
 #[pyo3(signature = (filename, *, max_header_size=10_000))]
-pub(crate) fn is_appendable(py: Python<'_>, filename: FsPath, max_header_size: u64) -> PyResult<bool> {
-    py.detach(|| npygrow::is_appendable(&filename.0, max_header_size)).map_err(raise)
+pub(crate) fn is_appendable(
+    py: Python<'_>,
+    filename: FsPath,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
+) -> PyResult<bool> {
+    py.detach(|| match filename.0.is_dir() {
+        true => npygrow::is_folder_appendable(&filename.0, max_header_size),
+        false => npygrow::is_appendable(&filename.0, max_header_size),
+    })
+    .map_err(raise)
 }
 
-/// Whether a file holds more or fewer bytes than its header counts, or its rows are half moved.
+/// Whether a file holds more or fewer bytes than its header counts, or its rows are half moved; or a folder's files do not go
+/// together.
 ///
 /// Parameters
 /// ----------
 /// filename : str, bytes or os.PathLike
-///     The file.
+///     The file, or the folder of a `Ragged` or a `Dataset`.
 /// max_header_size : int
 ///     Refuse longer headers, as `numpy.load` does.
 ///
@@ -275,8 +297,16 @@ pub(crate) fn is_appendable(py: Python<'_>, filename: FsPath, max_header_size: u
 /// bool
 #[pyfunction]
 #[pyo3(signature = (filename, *, max_header_size=10_000))]
-pub(crate) fn needs_recovery(py: Python<'_>, filename: FsPath, max_header_size: u64) -> PyResult<bool> {
-    py.detach(|| npygrow::needs_recovery(&filename.0, max_header_size)).map_err(raise)
+pub(crate) fn needs_recovery(
+    py: Python<'_>,
+    filename: FsPath,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
+) -> PyResult<bool> {
+    py.detach(|| match filename.0.is_dir() {
+        true => npygrow::folder_needs_recovery(&filename.0, max_header_size),
+        false => npygrow::needs_recovery(&filename.0, max_header_size),
+    })
+    .map_err(raise)
 }
 
 /// Runs the command `npy` with the arguments of a process, its name first, and returns the exit status.

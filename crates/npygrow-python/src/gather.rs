@@ -2,7 +2,7 @@
 
 use npygrow::{Access, Order, View};
 use numpy::{PyArrayDescrMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyOverflowError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyEllipsis, PyInt, PyList, PyRange, PySlice, PyTuple};
@@ -152,7 +152,15 @@ pub(crate) fn take<'py>(
         let arguments = PyDict::new(py);
         arguments.set_item("axis", axis)?;
         arguments.set_item("out", out)?;
-        return array.call_method(intern!(py, "take"), (indices,), Some(&arguments));
+        return array.call_method(intern!(py, "take"), (indices,), Some(&arguments)).map_err(|error| {
+            if !error.is_instance_of::<PyOverflowError>(py) {
+                return error;
+            }
+            let (path, rows) = (view.path().display(), view.len());
+            PyIndexError::new_err(format!(
+                "{path}: expected numbers of its {rows} rows, found one of more than 64 bits"
+            ))
+        });
     };
     let Some(out) = out else { return rows(view, array, &index) };
     let given = out.cast::<PyUntypedArray>()?;

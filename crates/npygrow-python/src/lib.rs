@@ -4,6 +4,7 @@
 mod appender;
 mod arguments;
 mod array;
+mod arrow;
 mod batches;
 mod checked;
 mod concat;
@@ -31,6 +32,8 @@ mod _native {
     #[pymodule_export]
     use crate::array::{_reopen, Array, open};
     #[pymodule_export]
+    use crate::arrow::Arrow;
+    #[pymodule_export]
     use crate::batches::Batches;
     #[pymodule_export]
     use crate::concat::concat;
@@ -41,15 +44,9 @@ mod _native {
     #[pymodule_export]
     use crate::functions::{ensure_appendable, inspect, is_appendable, main, needs_recovery, recover};
     #[pymodule_export]
-    use crate::ragged::{_reopen_items, _spread, Items, Waiter};
+    use crate::ragged::{_reopen_items, _split, _spread, Items, Waiter};
     #[pymodule_export]
     use crate::ragged_appender::RaggedAppender;
     #[pymodule_export]
     use crate::sequence::{_reopen_sequence, Sequence, open_sequence};
-    use pyo3::prelude::*;
-
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        pyo3::types::PySequence::register::<Sequence>(module.py())
-    }
 }

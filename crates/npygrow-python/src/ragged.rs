@@ -4,13 +4,16 @@ use npygrow::{Access, Bookmark, Health, Order, Ragged, RaggedBookmark, Reader, V
 use numpy::{PyArray1, PyArrayDescr, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyRange, PySlice, PyTuple};
+use pyo3::types::{PyList, PyRange, PySlice, PyTuple};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::arguments::header_size;
 use crate::array::array_over;
-use crate::convert::{fill, range};
+use crate::arrow::Arrow;
+use crate::batches::{Batches, Given, batches_of};
+use crate::convert::{fill, range, split};
 use crate::dtype::FsPath;
 use crate::errors::{MismatchError, raise};
 use crate::guard::Guarded;
@@ -96,10 +99,19 @@ pub(crate) fn _spread(
     fill(values, Order::C, |from| fill(out, Order::C, |to| py.detach(|| spread(from, to))))?
 }
 
+/// The items that lie one after the other in `values`, where each ends at one of `ends`.
+#[pyfunction]
+pub(crate) fn _split<'py>(
+    values: &Bound<'py, PyAny>,
+    ends: PyReadonlyArray1<'py, i64>,
+) -> PyResult<Bound<'py, PyList>> {
+    split(values, ends.as_slice()?)
+}
+
 #[pymethods]
 impl Items {
     #[new]
-    fn new(py: Python<'_>, path: FsPath, max_header_size: u64) -> PyResult<Self> {
+    fn new(py: Python<'_>, path: FsPath, #[pyo3(from_py_with = header_size)] max_header_size: u64) -> PyResult<Self> {
         Items::of(py, py.detach(|| Ragged::open(&path.0, max_header_size)).map_err(raise)?)
     }
 
@@ -155,6 +167,24 @@ impl Items {
         Ok((out, PyArray1::from_vec(py, ends)))
     }
 
+    /// The items in batches; of a slice, by the first of its numbers, their step and how many there are.
+    #[pyo3(signature = (size, shuffle, seed, drop_last, bucket, numbers))]
+    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
+    fn batches(
+        &self,
+        py: Python<'_>,
+        size: &Bound<'_, PyAny>,
+        shuffle: bool,
+        seed: Option<&Bound<'_, PyAny>>,
+        drop_last: bool,
+        bucket: Option<&Bound<'_, PyAny>>,
+        numbers: Option<(u64, i64, u64)>,
+    ) -> PyResult<Batches> {
+        let given = Given::new(self.path(), size, shuffle, seed, drop_last)?;
+        let bucket = bucket.map(|bucket| batches_of(self.path(), bucket)).transpose()?;
+        Batches::of_ragged(py, &self.ragged(py)?, &given, bucket, numbers)
+    }
+
     /// The values of all items: an ndarray over the mapping.
     #[getter]
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -194,6 +224,11 @@ impl Items {
     #[getter]
     fn closed(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.mapped.lock(py)?.is_none())
+    }
+
+    /// The items from one to another, as Arrow has them.
+    fn arrow(&self, py: Python<'_>, start: u64, stop: u64, text: bool) -> PyResult<Arrow> {
+        Arrow::of_items(py, &self.ragged(py)?, start..stop, text)
     }
 
     /// Waits for more.

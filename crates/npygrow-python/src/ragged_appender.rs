@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyRange, PyString, PyTuple};
 use std::ops::Range;
 
-use crate::arguments::{size, sizes};
+use crate::arguments::{header_size, size, sizes};
 use crate::convert::{Fit, range};
 use crate::dtype::{FsPath, to_numpy, to_stored};
 use crate::folder::{Given, Growing, Keeps, Open};
@@ -80,6 +80,7 @@ pub(crate) struct Known {
     /// What passes without a check in Python; `None` until dtype and row shape are settled.
     fit: Option<Fit>,
     values_len: u64,
+    committed_values: u64,
 }
 
 impl Known {
@@ -90,13 +91,19 @@ impl Known {
             (Some(dtype), Some(row_shape), Some(size)) => Some(Fit::new(dtype, row_shape, size, Order::C)?),
             _ => None,
         };
-        Ok(Self { dtype: dtype.map(Bound::unbind), row_shape, fit, values_len: appender.values_len() })
+        let mut known = Self { dtype: dtype.map(Bound::unbind), row_shape, fit, ..Self::default() };
+        known.keep(appender);
+        Ok(known)
     }
 }
 
 impl Keeps<npygrow::RaggedAppender> for Known {
     fn keep(&mut self, appender: &npygrow::RaggedAppender) {
-        self.values_len = appender.values_len();
+        (self.values_len, self.committed_values) = (appender.values_len(), appender.committed_values());
+    }
+
+    fn lose_buffer(&mut self) {
+        self.values_len = self.committed_values;
     }
 }
 
@@ -120,7 +127,7 @@ impl RaggedAppender {
         on_tail: &str,
         casting: &str,
         lock_timeout: Option<f64>,
-        max_header_size: u64,
+        #[pyo3(from_py_with = header_size)] max_header_size: u64,
     ) -> PyResult<Self> {
         let name = path.text();
         let mut row_shape = row_shape.map(sizes).transpose()?;

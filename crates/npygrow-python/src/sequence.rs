@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::arguments::header_size;
 use crate::array::{Array, MODES, mode_name};
 use crate::convert::range;
 use crate::dtype::{FsPath, word};
@@ -60,7 +61,7 @@ pub(crate) fn open_sequence(
     path: FsPath,
     mode: &str,
     on_torn: &str,
-    max_header_size: u64,
+    #[pyo3(from_py_with = header_size)] max_header_size: u64,
 ) -> PyResult<Sequence> {
     let (access, on_torn) = (word("mode", mode, &MODES)?, word("on_torn", on_torn, &ON_TORN)?);
     let arrays = py.detach(|| Arrays::open_with(&path.0, access, max_header_size)).map_err(raise)?;
@@ -99,9 +100,9 @@ enum OnTorn {
 
 const ON_TORN: [(&str, OnTorn); 3] = [("warn", OnTorn::Warn), ("error", OnTorn::Error), ("skip", OnTorn::Skip)];
 
-/// The arrays of one file, made by `open_sequence`: a `collections.abc.Sequence` of `Array`.
+/// The arrays of one file, made by `open_sequence`: an `Array` for each index.
 ///
-/// Its length stays until `refresh`, also while `numpy.save` goes on. A slice is a list. Arrays stay valid when it is
+/// It has no `index` and `count`, so it is no `collections.abc.Sequence`: arrays are equal item by item, not as a whole. Its length stays until `refresh`, also while `numpy.save` goes on. A slice is a list. Arrays stay valid when it is
 /// closed. It is a context manager; a pickle of it names the file and the number of arrays, and holds none.
 #[pyclass(frozen, weakref, module = "npygrow")]
 pub(crate) struct Sequence {

@@ -34,6 +34,9 @@ pub enum Call {
     Identity,
     Names,
     Folder,
+    PlaceFolder,
+    SwapFolders,
+    RemoveFolder,
 }
 
 /// How a call goes wrong; the number is the `errno`.
@@ -186,7 +189,11 @@ impl Faults {
             Some(Fault::FailsTorn(errno)) => half().and(Err(failure(errno))),
             Some(Fault::Dies) => half().and(Err(died())),
             // A name is given, or it is not.
-            Some(Fault::FailsLate(errno)) if matches!(record.call, Call::Link | Call::Replace) => Err(failure(errno)),
+            Some(Fault::FailsLate(errno))
+                if matches!(record.call, Call::Link | Call::Replace | Call::PlaceFolder | Call::SwapFolders) =>
+            {
+                Err(failure(errno))
+            }
             Some(Fault::FailsLate(errno)) => work(len).and(Err(failure(errno))),
             Some(Fault::Short) if record.call == Call::Write => work(len.div_ceil(2)),
             Some(Fault::Short) | None => work(len),
@@ -269,6 +276,18 @@ impl Folder for FaultyFolder {
     fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
         let folder = self.run(Call::Folder, |inner| inner.folder(name, make))?;
         Ok(folder.map(|inner| Arc::new(FaultyFolder { inner, faults: self.faults.clone() }) as Arc<dyn Folder>))
+    }
+
+    fn place_folder(&self, from: &OsStr, to: &OsStr) -> Result<bool> {
+        self.run(Call::PlaceFolder, |inner| inner.place_folder(from, to))
+    }
+
+    fn swap_folders(&self, one: &OsStr, other: &OsStr) -> Result<()> {
+        self.run(Call::SwapFolders, |inner| inner.swap_folders(one, other))
+    }
+
+    fn remove_folder(&self, name: &OsStr) -> Result<()> {
+        self.run(Call::RemoveFolder, |inner| inner.remove_folder(name))
     }
 
     fn path(&self, name: &OsStr) -> PathBuf {

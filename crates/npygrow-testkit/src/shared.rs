@@ -88,6 +88,20 @@ impl SharedFolder {
         there.then(|| SharedFolder { files: self.files.clone(), prefix })
     }
 
+    /// Moves what is in one folder inside to another name, and what is there to a third.
+    fn move_folders(&self, moves: &[(&OsStr, &OsStr)]) {
+        let mut files = guard(&self.files);
+        let prefix = |name: &OsStr| format!("{}{}/", self.prefix, name.display());
+        let moved = files.keys().filter_map(|name| {
+            let found = name.to_string_lossy().into_owned();
+            let to = moves.iter().find_map(|(from, to)| Some(prefix(to) + found.strip_prefix(&prefix(from))?))?;
+            Some((name.clone(), OsString::from(to)))
+        });
+        let moved: Vec<_> = moved.collect();
+        let taken: Vec<_> = moved.into_iter().filter_map(|(from, to)| Some((to, files.remove(&from)?))).collect();
+        files.extend(taken);
+    }
+
     /// Moves the file of the temp to `name`.
     fn rename(&self, temp: &mut Temp, name: &OsStr) {
         let mut files = guard(&self.files);
@@ -165,6 +179,25 @@ impl Folder for SharedFolder {
 
     fn folder(&self, name: &OsStr, make: bool) -> Result<Option<Arc<dyn Folder>>> {
         Ok(self.inside(name, make).map(|folder| Arc::new(folder) as Arc<dyn Folder>))
+    }
+
+    fn place_folder(&self, from: &OsStr, to: &OsStr) -> Result<bool> {
+        let free = self.inside(to, false).is_none() && !guard(&self.files).contains_key(&self.full(to));
+        if free {
+            self.move_folders(&[(from, to)]);
+        }
+        Ok(free)
+    }
+
+    fn swap_folders(&self, one: &OsStr, other: &OsStr) -> Result<()> {
+        self.move_folders(&[(one, other), (other, one)]);
+        Ok(())
+    }
+
+    fn remove_folder(&self, name: &OsStr) -> Result<()> {
+        let prefix = format!("{}{}/", self.prefix, name.display());
+        guard(&self.files).retain(|name, _| !name.to_string_lossy().starts_with(&prefix));
+        Ok(())
     }
 
     fn path(&self, name: &OsStr) -> PathBuf {

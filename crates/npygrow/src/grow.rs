@@ -69,6 +69,8 @@ pub(crate) struct Growing {
     at: Standing,
     durability: Durability,
     unchecked: u32,
+    /// Bytes behind the end, of an append that failed, which could not be cut off: a full btrfs cuts nothing.
+    uncut: u64,
     /// Where a check reads the header to: kept, so that a check does not allocate.
     seen: Vec<u8>,
 }
@@ -90,7 +92,7 @@ impl Growing {
     /// As [`resume`](Growing::resume), for a handle that gave its lock back and has it again.
     pub(crate) fn refresh(&mut self, found: Found, on_tail: OnTail) -> Result<Dropped> {
         let tail = Tail::of(&found, on_tail)?;
-        self.at = Standing::of(found)?;
+        (self.at, self.uncut) = (Standing::of(found)?, 0);
         self.seen.resize(self.at.header.len(), 0);
         self.settle(tail)
     }
@@ -111,7 +113,7 @@ impl Growing {
 
     fn new(storage: Box<dyn Storage>, at: Standing, durability: Durability) -> Self {
         let seen = vec![0; at.header.len()];
-        Growing { storage: Latched::new(storage), at, durability, unchecked: 0, seen }
+        Growing { storage: Latched::new(storage), at, durability, unchecked: 0, uncut: 0, seen }
     }
 
     /// Takes the tail's whole rows or cuts them, and cuts what is left.
@@ -208,25 +210,33 @@ impl Growing {
     pub(crate) fn prepare(&mut self, size: u64) -> Result<()> {
         self.storage.check_owner()?;
         self.unchecked += 1;
-        if size >= LARGE || self.unchecked >= SMALL_APPENDS { self.check() } else { self.storage.check() }
+        let is_due = size >= LARGE || self.unchecked >= SMALL_APPENDS || self.uncut > 0;
+        if is_due { self.check() } else { self.storage.check() }
     }
 
-    /// Refuses, for good, when the size or the header is not as this handle left it, or the file is deleted.
+    /// Refuses, for good, when the size or the header is not as this handle left it, or the file is deleted. Then cuts what
+    /// could not be cut off before.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.storage.check()?;
         self.unchecked = 0;
         let size = self.storage.len()?;
         let got = self.storage.read_up_to(0, &mut self.seen)?;
-        let what = if size != self.at.end {
-            alloc::format!("it should be {} bytes long and is {size}", self.at.end)
+        let expected = self.at.end + self.uncut;
+        let what = if size != expected {
+            alloc::format!("it should be {expected} bytes long and is {size}")
         } else if self.seen[..got] != self.at.header {
             String::from("its header was rewritten")
         } else if self.storage.is_deleted()? {
             String::from("it was deleted, or replaced by another, and its rows with it")
         } else {
-            return Ok(());
+            return if self.uncut > 0 { self.cut_off() } else { Ok(()) };
         };
         Err(self.storage.latch(alloc::format!("another program changed the file under this appender: {what}")))
+    }
+
+    /// Whether a last check is anything to go by: after a failure that was told it is not.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        self.storage.check().is_ok() && (self.uncut == 0 || self.check().is_ok())
     }
 
     /// Writes rows that nobody sees yet, at or after [`end`](Growing::end). A failure cuts the file back.
@@ -251,16 +261,21 @@ impl Growing {
 
     /// Makes the file what it was before an append that goes no further.
     pub(crate) fn cut_back(&mut self, error: Error) -> Error {
-        match self.storage.set_len(self.at.end) {
+        match self.cut_off() {
             Ok(()) => error.and("nothing was appended, the file is as before"),
             Err(_) if self.storage.check().is_err() => error,
-            Err(why) => {
-                let reason =
-                    alloc::format!("an append failed, and cutting its bytes off failed too ({})", why.detail());
-                self.storage.latch(reason);
-                error.and("its bytes could not be cut off either: open the file again")
-            }
+            Err(_) => error.and("nothing was appended, but its bytes stay behind the rows until the next call"),
         }
+    }
+
+    /// Cuts off what is behind the end, if anything is.
+    fn cut_off(&mut self) -> Result<()> {
+        self.uncut = self.storage.len()?.saturating_sub(self.at.end);
+        if self.uncut > 0 {
+            self.storage.set_len(self.at.end)?;
+        }
+        self.uncut = 0;
+        Ok(())
     }
 
     /// Counts the rows written so far, `rows` in all: the moment they exist for readers. Says which are new.

@@ -32,7 +32,11 @@
 //! | see what a file is | [`inspect`] |
 //! | mend a broken one | [`recover`] |
 //! | make room in a header | [`ensure_appendable`] |
-//! | join files | [`concat()`] |
+//! | join files, folders | [`concat()`], [`concat_folders`] |
+//! | append items of different length | [`RaggedAppender`] |
+//! | append to several columns at once | [`DatasetAppender`] |
+//! | read them | [`Ragged`], [`Dataset`] |
+//! | see, mend a folder of these | [`inspect_folder`], [`recover_folder`] |
 //!
 //! Without the `std` feature the crate needs `alloc` alone, and appends to a caller's own [`storage::Storage`].
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -82,8 +86,6 @@ mod inspect;
 #[cfg(feature = "std")]
 mod joining;
 #[cfg(feature = "std")]
-mod pieces;
-#[cfg(feature = "std")]
 mod ragged;
 #[cfg(feature = "std")]
 mod repair;
@@ -91,6 +93,8 @@ mod repair;
 mod sequence;
 #[cfg(feature = "std")]
 mod shuffle;
+#[cfg(feature = "std")]
+mod sync;
 #[cfg(feature = "std")]
 mod view;
 
@@ -120,7 +124,8 @@ pub use create::Room;
 #[cfg(feature = "std")]
 pub use dataset::{
     Column, ColumnBookmark, ColumnRecovery, ColumnReport, ColumnSpec, Dataset, DatasetAppender, DatasetBookmark,
-    FolderRecovery, FolderReport, concat_folders, inspect_folder, recover_folder, recover_folder_in,
+    FolderJoined, FolderRecovery, FolderReport, concat_folders, concat_folders_in, ensure_folder_appendable,
+    folder_needs_recovery, inspect_folder, is_folder_appendable, recover_folder, recover_folder_in,
 };
 #[cfg(feature = "std")]
 pub use group::ColumnPart;

@@ -1,16 +1,17 @@
 //! Mending files: counting what is there, and making room to grow.
 
 use crate::create::{Place, Room, missing, wait};
-use crate::error::{Result, error};
+use crate::error::{Error, Result, error};
 use crate::format::{Growable, Layout, MAX_HEADER_SIZE, MAX_ROWS, plain_header};
 use crate::grow::{Durability, no_room, tears};
-use crate::open::{Found, Growth, Health, truncated};
+use crate::open::{Found, Growth, Health, find, truncated};
 use crate::options::Options;
 use crate::storage::{BLOCK, Folder, Hold, Latched, Storage};
 use crate::tail::sequence;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -105,6 +106,16 @@ fn recover_at(place: &Place, options: RecoverOptions) -> Result<Recovery> {
     let recovery = plan.report(&*storage, &found)?;
     plan.carry_out(place, storage, found, options.max_header_size)?;
     Ok(recovery)
+}
+
+/// What [`recover_in`] would do. Changes nothing and takes no lock.
+pub(crate) fn plan_in(folder: &Arc<dyn Folder>, name: &OsStr, options: RecoverOptions) -> Result<Recovery> {
+    let plan = || {
+        let storage = folder.open(name, false)?.ok_or_else(missing)?;
+        let found = find(&*storage, options.max_header_size)?;
+        Plan::new(&found, options)?.report(&*storage, &found)
+    };
+    plan().map_err(|error: Error| error.at(folder.path(name).display()))
 }
 
 /// Cuts a file that is well to its first `rows` rows, on the disk.
@@ -224,14 +235,19 @@ fn recount(storage: &mut Latched, found: &Found, rows: u64) -> Result<bool> {
     }
 }
 
+/// Memory for `len` bytes, one block at a time.
+fn block_of(len: u64) -> Vec<u8> {
+    vec![0; usize::try_from(len).map_or(BLOCK, |len| len.min(BLOCK))]
+}
+
 /// How many rows from `first` on, in a file of `size` bytes, are all zero bytes.
 fn zero_rows(storage: &dyn Storage, layout: &Layout, first: u64, size: u64) -> Result<u64> {
     let row_size = layout.row_size;
     let mut at = layout.end(first)?;
     let (mut zeros, mut in_row, mut all_zero) = (0, 0, true);
-    let mut block = vec![0; BLOCK];
+    let mut block = block_of(size.saturating_sub(at));
     while row_size > 0 && at < size {
-        let len = usize::try_from(size - at).map_or(BLOCK, |left| left.min(BLOCK));
+        let len = usize::try_from(size - at).map_or(block.len(), |left| left.min(block.len()));
         storage.read_exact_at(at, &mut block[..len])?;
         let mut rest = &block[..len];
         while !rest.is_empty() {
@@ -254,9 +270,9 @@ fn zero_rows(storage: &dyn Storage, layout: &Layout, first: u64, size: u64) -> R
 /// How many rows at the end of a file of `size` bytes are all zero bytes.
 fn zero_run(storage: &dyn Storage, layout: &Layout, size: u64) -> Result<u64> {
     let mut end = size;
-    let mut block = vec![0; BLOCK];
+    let mut block = block_of(end.saturating_sub(layout.data_start));
     while end > layout.data_start {
-        let len = usize::try_from(end - layout.data_start).map_or(BLOCK, |left| left.min(BLOCK));
+        let len = usize::try_from(end - layout.data_start).map_or(block.len(), |left| left.min(block.len()));
         let start = end - len as u64;
         storage.read_exact_at(start, &mut block[..len])?;
         if let Some(last) = block[..len].iter().rposition(|&byte| byte != 0) {

@@ -5,7 +5,7 @@ use crate::create::{Place, missing};
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
-use crate::gather::{Source, gather};
+use crate::gather::{Even, Source, gather};
 use crate::open::Health;
 use crate::rows::Rows;
 use crate::storage::{File, Window};
@@ -282,8 +282,8 @@ impl View {
         let start = self.window.start + self.rows.found.layout.data_start + part.start;
         let map = map.get(skip..).unwrap_or_default();
         let (is_private, is_writable) = (self.access == Access::Copy, self.access == Access::Write);
-        let source = Source { file: &self.window.file, start, stride, map, is_private, is_writable, row_size };
-        gather(&source, rows, out).map_err(|error| self.rows.named(error))
+        let source = Source { file: &self.window.file, start, map, is_private, is_writable };
+        gather(&source, &Even { rows, stride, size: row_size }, out).map_err(|error| self.rows.named(error))
     }
 
     /// Looks for new rows, maps them, and says which they are. Slices that were handed out stay as they are.

@@ -6,14 +6,15 @@
 use super::csv::Csv;
 use super::files::Rows;
 use super::{Append, Done, Failures, STDIN, mismatch};
+use crate::interrupt::CtrlC;
 use crate::text::{complain, count, plain, size};
 use npygrow::format::{Layout, Order};
-use npygrow::{Appender, Error, Result};
+use npygrow::{Appender, Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ const ENOUGH: usize = 4 << 20;
 /// A longer line is no row but something else.
 const MAX_LINE: usize = 16 << 20;
 const OFTEN: Duration = Duration::from_secs(1);
+/// How often a wait looks whether Ctrl-C was pressed.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// How bytes become rows.
 enum Source {
@@ -43,12 +46,14 @@ impl Append {
         let options = self.options().dtype(rows.dtype).row_shape(rows.row_shape).order(rows.order);
         let mut appender = options.open(&self.output).map_err(|error| self.failed(error))?;
         let mut failures = Vec::new();
+        // Not before: nothing is to be told of what waits for a lock.
+        let ctrl_c = CtrlC::heed();
         for (path, input, source) in inputs {
             let mut refuse = |why| {
                 // Where nobody can be told, the status still says it.
                 let _ = complain(err, format_args!("{}: {why}", plain(path.display())));
             };
-            let mut feed = Feed { appender: &mut appender, done, refuse: &mut refuse };
+            let mut feed = Feed { appender: &mut appender, done, refuse: &mut refuse, ctrl_c: &ctrl_c };
             if let Err(error) = feed.follow(input, source) {
                 // What is about OUT names it.
                 let path = if error.path().is_some() { self.output.clone() } else { path };
@@ -124,7 +129,11 @@ struct Feed<'a> {
     done: &'a mut Done,
     /// Is told of every line that is no row.
     refuse: &'a mut dyn FnMut(String),
+    ctrl_c: &'a CtrlC,
 }
+
+/// What comes of a read.
+type Block = io::Result<Vec<u8>>;
 
 impl Feed<'_> {
     /// Appends all that `input` gives, as it comes. After an error, all that came before it is appended.
@@ -133,18 +142,10 @@ impl Feed<'_> {
         let mut bytes = Vec::new();
         let mut published = Instant::now();
         loop {
-            let block = match blocks.try_recv() {
-                Ok(block) => {
-                    if published.elapsed() >= OFTEN {
-                        self.publish(&mut published)?;
-                    }
-                    Some(block)
-                }
-                Err(_) => {
-                    self.publish(&mut published)?;
-                    blocks.recv().ok()
-                }
-            };
+            let block = self.next(&blocks, &mut published)?;
+            if self.ctrl_c.is_pressed() {
+                return Err(interrupted(&source));
+            }
             let (is_end, old) = (block.is_none(), bytes.len());
             bytes.extend(block.transpose().map_err(|error| Error::io("cannot read", &error))?.unwrap_or_default());
             let used = match &mut source {
@@ -155,6 +156,23 @@ impl Feed<'_> {
                 return Ok(());
             }
             bytes.drain(..used);
+        }
+    }
+
+    /// The next block, `None` at the end or when Ctrl-C was pressed. All is published before anybody waits for it.
+    fn next(&mut self, blocks: &Receiver<Block>, published: &mut Instant) -> Result<Option<Block>> {
+        let ready = blocks.try_recv().ok();
+        if ready.is_none() || published.elapsed() >= OFTEN {
+            self.publish(published)?;
+        }
+        if ready.is_some() {
+            return Ok(ready);
+        }
+        loop {
+            match blocks.recv_timeout(SLICE) {
+                Err(RecvTimeoutError::Timeout) if !self.ctrl_c.is_pressed() => {}
+                block => return Ok(block.ok()),
+            }
         }
     }
 
@@ -225,8 +243,16 @@ impl Feed<'_> {
     }
 }
 
+fn interrupted(source: &Source) -> Error {
+    let text = match source {
+        Source::Raw { .. } => "interrupted".into(),
+        Source::Csv(csv) => format!("interrupted after line {}", csv.line),
+    };
+    Error::new(ErrorKind::Io, text)
+}
+
 /// Reads in a thread of its own: only so can a pause be told from the next bytes.
-fn read_ahead(mut input: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>>> {
+fn read_ahead(mut input: impl Read + Send + 'static) -> Receiver<Block> {
     let (sender, blocks) = sync_channel(AHEAD);
     thread::spawn(move || {
         loop {

@@ -1,10 +1,9 @@
 //! Folders that are mended, cut or joined, all files together.
 
 use super::{is_items, noun};
-use crate::text::{GOOD, ODD, count, paint, plain};
+use crate::text::{GOOD, ODD, count, grouped, paint, plain, size};
 use npygrow::{
-    Appender, Durability, Error, ErrorKind, FolderRecovery, RecoverOptions, Recovery, Result, concat_folders,
-    inspect_folder, recover_folder,
+    Appender, FolderJoined, FolderRecovery, RecoverOptions, Recovery, Result, inspect_folder, recover_folder,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -103,13 +102,30 @@ pub(crate) fn truncate(path: &Path, rows: u64, max_header_size: u64) -> Result<(
     Ok((before, tail))
 }
 
-/// Joins folders to a new one, and says how many rows it has.
-pub(crate) fn join(inputs: &[PathBuf], output: &Path, durability: Durability, max_header_size: u64) -> Result<u64> {
-    if output.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        let text =
-            "expected no folder, or one with nothing in it, for folders are joined to a new one: found files in it";
-        return Err(Error::new(ErrorKind::Mismatch, text).at(output.display()));
+/// Keys as in the library and in Python.
+pub(crate) fn joined_facts(done: &FolderJoined) -> Value {
+    let tail = |(path, bytes): &(PathBuf, u64)| json!({ "path": path.to_string_lossy(), "bytes": bytes });
+    json!({
+        "rows": done.rows,
+        "rows_before": done.rows_before,
+        "inputs": done.inputs,
+        "shared": done.shared,
+        "tails": done.tails.iter().map(tail).collect::<Vec<_>>(),
+    })
+}
+
+/// What was joined to the folder at `path`.
+pub(crate) fn joined(done: &FolderJoined, path: &Path) -> String {
+    let added = count(done.rows - done.rows_before, noun(path));
+    let mut text =
+        paint(GOOD, format!("{added} of {} joined, {} in all", count(done.inputs, "folder"), grouped(done.rows)));
+    let mut say = |style, more: String| text += &format!("; {}", paint(style, more));
+    if done.shared > 0 {
+        say(GOOD, format!("{} shared, not copied", size(done.shared)));
     }
-    let options = Appender::options().durability(durability).max_header_size(max_header_size);
-    concat_folders(inputs, output, options)
+    for (path, bytes) in &done.tails {
+        let bytes = count(*bytes, "byte");
+        say(ODD, format!("{bytes} of {} left out, after the last row that every column has", plain(path.display())));
+    }
+    text
 }

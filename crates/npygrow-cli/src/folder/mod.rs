@@ -5,7 +5,7 @@ mod mend;
 mod print;
 
 pub(crate) use info::{cells, facts, is_uneven, page, state};
-pub(crate) use mend::{Mended, join, recover, truncate};
+pub(crate) use mend::{Mended, joined, joined_facts, recover, truncate};
 pub(crate) use print::FolderPrinter;
 
 use crate::text::word;
@@ -85,6 +85,7 @@ pub(crate) fn advised(folder: &Path, error: Error) -> Error {
     let mut detail = error.detail();
     if matches!(error.kind(), ErrorKind::NeedsRecovery | ErrorKind::NotAppendable) {
         detail = detail
+            .replace("recover(path, tail=\"drop\")", &format!("npy recover --tail drop {}", word(folder)))
             .replace("recover(path)", &format!("npy recover {}", word(folder)))
             .replace("ensure_appendable(path)", &format!("npy ensure-appendable {}", word(about)));
     }

@@ -47,8 +47,8 @@ Every file is looked at before a byte is written, and all that do not fit are
 named. OUT is there whole or not at all. Blocks are shared where the file system
 can (XFS, btrfs) and they lie alike, else they are copied.
 
-Folders of the same columns, or of items, are joined to a new folder: what was written
-before a failure stays there, as whole rows.
+Folders of the same columns, or of items, are joined to a folder in the same way; without
+--consume and --axis.
 
 With --consume each file is deleted once its rows are on the disk in OUT. After a
 crash the same command finishes; until then nobody can append to OUT.
@@ -80,8 +80,7 @@ fn joins_in_the_order_of_the_numbers() {
         &["concat", "all.npy", "part-*.npy"],
         2,
         "",
-        "error: all.npy: cannot join into a new file (on_exists: error; append adds to it, replace replaces it): File exists \
-         (os error 17)\n",
+        "error: all.npy: cannot join into a new file (--append adds to it, --replace replaces it): File exists (os error 17)\n",
     );
     folder.check(
         &["concat", "--append", "all.npy", "part-1.npy"],

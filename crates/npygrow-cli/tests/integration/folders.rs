@@ -318,9 +318,12 @@ fn offsets_that_do_not_fit_the_values() {
 
     Appender::open(folder.path("words/offsets.npy")).unwrap().append(&[5_i64, 7]).unwrap();
     folder.check(&["info", "words"], 0, &info(311, 3, 7, "offsets of 5 items, 3 of them whole"), "");
+    let found = "expected files that go together, found values.npy of 7 values, offsets.npy of 5 items: call npy recover --tail \
+                 drop words to go on with the 3 items that all have, and lose the others";
+    folder.check(&["recover", "words"], 2, "", &format!("error: words: {found}\n"));
     let mended =
         "words: 3 items kept\n  offsets.npy: 2 items cut that the values do not reach, or after one that goes down\n";
-    folder.check(&["recover", "words"], 0, mended, "");
+    folder.check(&["recover", "--tail", "drop", "words"], 0, mended, "");
     folder.check(&["info", "--check", "words", "words"], 0, TWICE, "");
 }
 
@@ -358,22 +361,53 @@ fn folders_are_joined() {
     let folder = Folder::new();
     run(&folder);
     words(&folder);
-    folder.check(&["concat", "all", "run", "run"], 0, "all: 6 rows of 2 folders joined\n", "");
+    folder.check(&["concat", "all", "run", "run"], 0, "all: 6 rows of 2 folders joined, 6 in all\n", "");
     folder.check(&["slice", "all", "3"], 0, "(label=7, text=[110 112 121])\n", "");
-    let json = "{\"path\":\"items\",\"rows\":6,\"inputs\":2}\n";
+    let json = "{\"path\":\"items\",\"rows\":6,\"rows_before\":0,\"inputs\":2,\"shared\":0,\"tails\":[]}\n";
     folder.check(&["concat", "--json", "items", "words", "words"], 0, json, "");
     folder.check(&["tail", "-n1", "items"], 0, "[103 114 111 119]\n", "");
     for (args, expected) in [
         (
             &["all", "words"][..],
-            "all: expected no folder, or one with nothing in it, for folders are joined to a new one: found files in it",
+            "all: cannot join into a new folder (on_exists: error; append adds to it, replace replaces it): File exists (os \
+             error 17)",
+        ),
+        (
+            &["--append", "all", "words"],
+            "words: expected the columns label, text (ragged) as in all, found items of different length",
         ),
         (&["new", "none", "run"], "none: cannot open the folder: No such file or directory (os error 2)"),
-        (&["new", "run", "--append"], "new: --append is for files: folders are joined to a new one"),
-        (&["new", "run", "--consume"], "new: --consume is for files: folders are joined to a new one"),
+        (&["new", "run", "--consume"], "new: --consume is for files: folders are joined whole, row after row"),
     ] {
         folder.check(&[&["concat"], args].concat(), 2, "", &format!("error: {expected}\n"));
     }
     assert!(!folder.path("new").exists());
     folder.check(&["head", "-n1", "all"], 0, "(label=7, text=[110 112 121])\n", "");
+    folder.check(&["concat", "--append", "all", "run"], 0, "all: 3 rows of 1 folder joined, 9 in all\n", "");
+    folder.check(&["concat", "--replace", "all", "run"], 0, "all: 3 rows of 1 folder joined, 3 in all\n", "");
+}
+
+#[test]
+fn rows_that_can_be_read_are_cut_when_asked_to() {
+    let folder = Folder::new();
+    run(&folder);
+    let offsets = folder.path("run/text/offsets.npy");
+    std::fs::write(&offsets, foreign(&[0, 3])).unwrap();
+    let found = "expected files that go together, found label.npy of 3 rows, text/values.npy of 7 values, text/offsets.npy of 1 \
+                 item; the header of text/offsets.npy is another program's: call npy recover --tail drop run to go on with the \
+                 1 row that all have, and lose the others";
+    folder.check(&["recover", "run"], 2, "", &format!("error: run: {found}\n"));
+    folder.check(&["tail", "-n1", "run/label.npy"], 0, "9\n", "");
+    let mended = "run: 1 row kept\n  label: 2 rows cut that other columns do not have\n  text/values.npy: 4 values cut that no \
+                  item has\n";
+    folder.check(&["recover", "--tail", "drop", "run"], 0, mended, "");
+}
+
+/// A file as NumPy makes it, of these numbers.
+fn foreign(numbers: &[i64]) -> Vec<u8> {
+    let dict = format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}", numbers.len());
+    let mut file = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    file.extend(format!("{dict:<117}\n").bytes());
+    file.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    file
 }

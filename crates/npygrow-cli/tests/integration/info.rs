@@ -136,7 +136,8 @@ health  sequence: another array begins after the last row
 arrays  1
 array   0  (1, 3)  <f4  C  at offset 0
 torn    array 1, at offset 140: cut off within its header: an np.save is under way, or was interrupted
-call    npygrow.open_sequence(path)  in Python, maps each of them
+call    npygrow.open_sequence(path)  maps each of them in Python
+call    npy concat OUT seq.npy       makes them one array that can grow
 call    truncate -s 140 seq.npy      cuts the array that is not whole
 ";
     folder.check(&["info", "--check", "seq.npy"], 1, expected, "");
@@ -145,7 +146,8 @@ call    truncate -s 140 seq.npy      cuts the array that is not whole
         r#"{"path":"seq.npy","shape":[1,3],"dtype":"<f4","order":"C","version":1,"header_len":128,"#,
         r#""room":9999999999999999,"ours":true,"rows":1,"rows_on_disk":1,"row_size":12,"file_size":148,"#,
         r#""health":"sequence","tail_rows":0,"tail_bytes":0,"torn_bytes":0,"notes":[],"#,
-        r#""advice":["npygrow.open_sequence(path): in Python, maps each of them"],"array_count":1,"#,
+        r#""advice":["npygrow.open_sequence(path): maps each of them in Python","#,
+        r#""npy concat OUT seq.npy: makes them one array that can grow"],"array_count":1,"#,
         r#""arrays":[{"shape":[1,3],"dtype":"<f4","order":"C","offset":0,"size":140}],"#,
         r#""torn":{"index":1,"offset":140,"bytes":8,"#,
         r#""text":"array 1, at offset 140: cut off within its header: an np.save is under way, or was interrupted"}}"#,
@@ -172,7 +174,8 @@ fn very_many_arrays_in_one_file() {
 array   19  (12, 3)  <f4  C  at offset 5026
         and 1,081 more
 torn    array 1101, at offset 299330: expected it, or the end of the file, found text; arrays after it cannot be found
-call    npygrow.open_sequence(path)  in Python, maps each of them
+call    npygrow.open_sequence(path)  maps each of them in Python
+call    npy concat OUT seq.npy       makes them one array that can grow
 ";
     assert!(out.ends_with(end), "{out}");
     let out = folder.command(&["info", "--json", "seq.npy"]).output().unwrap();

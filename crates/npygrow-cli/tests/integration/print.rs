@@ -44,6 +44,26 @@ fn slices() {
 }
 
 #[test]
+fn of_several_arrays_the_first_is_printed_and_the_others_are_told() {
+    let folder = Folder::new();
+    Appender::open(folder.path("its.npy")).unwrap().append(&[1_u8, 2]).unwrap();
+    let one = std::fs::read(folder.path("its.npy")).unwrap();
+    folder.write("a b.npy", &one.repeat(3));
+    let note = "note: a b.npy: these are rows of the first of several arrays: npy info 'a b.npy' lists them, npy concat \
+                OUT 'a b.npy' makes them one array that can grow\n";
+    for (args, expected) in [
+        (&["head", "a b.npy"][..], "1\n2\n"),
+        (&["head", "--json", "a b.npy"], "1\n2\n"),
+        (&["tail", "-n1", "--csv", "a b.npy"], "2\n"),
+        (&["slice", "--raw", "a b.npy", "-1"], "\u{2}"),
+        (&["follow", "--timeout", "0", "a b.npy"], ""),
+    ] {
+        folder.check(args, 0, expected, note);
+    }
+    folder.check(&["head", "its.npy"], 0, "1\n2\n", "");
+}
+
+#[test]
 fn bytes_that_look_like_colours_stay() {
     let folder = Folder::new();
     Appender::open(folder.path("bytes.npy")).unwrap().append(b"\x1b[31m\x7f\r\n").unwrap();

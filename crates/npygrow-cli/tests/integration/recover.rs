@@ -89,8 +89,8 @@ one.npy: 1 row kept; 1 byte of the tail cut
 cut.npy: 1 row kept; 3 rows lost
 ";
     let err = "\
-error: seq.npy: a second array begins where the first ends (several np.save calls into one file): \
-open_sequence(path) reads them; concat([path], output) makes them one array that can grow
+error: seq.npy: sequence: another array begins after the last row: npygrow.open_sequence(path) maps each of them in \
+Python, npy concat OUT seq.npy makes them one array that can grow
 error: page.npy: not an .npy file: expected it to begin with \\x93NUMPY, found an HTML or XML page, such as a download's error
 error: none.npy: cannot open: No such file or directory (os error 2)
 ";

@@ -216,6 +216,18 @@ impl Folder for PowerFolder {
         Ok(inside.map(|inner| Arc::new(folder(inner)) as Arc<dyn Folder>))
     }
 
+    fn place_folder(&self, from: &OsStr, to: &OsStr) -> Result<bool> {
+        self.noted(self.inner.place_folder(from, to))
+    }
+
+    fn swap_folders(&self, one: &OsStr, other: &OsStr) -> Result<()> {
+        self.noted(self.inner.swap_folders(one, other))
+    }
+
+    fn remove_folder(&self, name: &OsStr) -> Result<()> {
+        self.noted(self.inner.remove_folder(name))
+    }
+
     fn path(&self, name: &OsStr) -> PathBuf {
         self.inner.path(name)
     }

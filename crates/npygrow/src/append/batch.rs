@@ -141,7 +141,7 @@ impl Batch<'_> {
             Target::Buffer { start } => self.appender.buffer.truncate(start),
             Target::File { .. } => {
                 if let State::Growing(growing) = &mut self.appender.state {
-                    // `cut_back` latches when it fails, and every later call then says so.
+                    // Where that fails the next call tries again, and says so.
                     let _ = growing.cut_back(error!(Io, "undone"));
                 }
             }

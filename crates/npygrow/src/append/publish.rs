@@ -138,7 +138,7 @@ impl Appender {
     pub(super) fn finish(&mut self) -> Result<()> {
         let ours = self.check_owner().is_ok();
         let untold = match &mut self.state {
-            State::Growing(growing) => self.buffered > 0 || growing.storage().check().is_ok(),
+            State::Growing(growing) => self.buffered > 0 || growing.is_usable(),
             #[cfg(feature = "std")]
             State::Pending { .. } => self.buffered > 0,
             State::Closed => false,

@@ -3,6 +3,7 @@
 use super::Background;
 use super::work::{Held, IN_DOUBT, LOST, Last};
 use crate::error::Result;
+use crate::sync::thread::JoinHandle;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -34,7 +35,7 @@ impl Background {
         drop(queue);
         let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It has no result, and what it may have panicked with was told.
-        let _ = writer.map(std::thread::JoinHandle::join);
+        let _ = writer.map(JoinHandle::join);
         done
     }
 

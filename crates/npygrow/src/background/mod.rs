@@ -5,6 +5,8 @@
 //! memory when they are published, and no sooner.
 
 mod close;
+#[cfg(all(test, shuttle))]
+mod models;
 mod queue;
 mod work;
 
@@ -224,7 +226,7 @@ impl Background {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(None),
         };
-        queue.check().map_err(|error| self.failed(&queue, error))?;
+        self.check_queue(&mut queue)?;
         let waits = !queue.line.is_empty() || !queue.has_room(rows.len(), &self.shared.bounds);
         if waits || self.is_direct(&queue, count, rows) {
             return Ok(None);
@@ -329,7 +331,7 @@ impl Background {
     }
 
     fn wait_for_room<'a>(&'a self, mut queue: Held<'a>, size: usize) -> Result<Held<'a>> {
-        queue.check().map_err(|error| self.failed(&queue, error))?;
+        self.check_queue(&mut queue)?;
         if queue.line.is_empty() && queue.has_room(size, &self.shared.bounds) {
             return Ok(queue);
         }
@@ -344,11 +346,24 @@ impl Background {
             }
         };
         queue.line.retain(|other| *other != place);
-        // The next in line may have room too; or it waits for rows that are to be tried again.
-        queue.stuck &= queue.line.is_empty();
+        // The next in line may have room too.
         self.shared.wake_calls(&queue);
-        self.shared.wake_writer(&mut queue);
+        self.go_on(&mut queue);
         waited.map(|()| queue)
+    }
+
+    /// Refuses to take rows in, and says what the writer met, once.
+    fn check_queue(&self, queue: &mut Queue) -> Result<()> {
+        queue.check().map_err(|error| {
+            self.go_on(queue);
+            self.failed(queue, error)
+        })
+    }
+
+    /// For those in line: they wait for rows that are to be tried again, and who is told of the failure may do nothing more.
+    fn go_on(&self, queue: &mut Queue) {
+        queue.stuck &= queue.line.is_empty();
+        self.shared.wake_writer(queue);
     }
 
     /// What the writer met, as a call tells it.

@@ -6,10 +6,12 @@ use crate::error::{Error, Result};
 use crate::open::Spec;
 use crate::options::Poll;
 use crate::storage::Owner;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::thread::panicking;
 use std::time::Duration;
 
 /// How often a call that waits asks whether to go on.
@@ -209,8 +211,7 @@ impl<'a> Turn<'a> {
         let bytes = rows.bytes;
         queue.in_hand = bytes;
         queue.alone = alone;
-        let panicking = thread::panicking();
-        Turn { shared, appender: Some(appender), rows, bytes, failed: false, failure: None, panicking }
+        Turn { shared, appender: Some(appender), rows, bytes, failed: false, failure: None, panicking: panicking() }
     }
 
     fn run<R>(&mut self, verb: impl FnOnce(&mut Appender) -> Result<R>) -> Result<R> {
@@ -261,7 +262,7 @@ impl Drop for Turn<'_> {
         let queue = &mut *queue;
         queue.in_hand -= self.bytes;
         queue.alone = false;
-        if thread::panicking() && !self.panicking {
+        if panicking() && !self.panicking {
             queue.broken = true;
         } else if let Some(mut appender) = self.appender.take() {
             queue.latched = appender.check_usable().is_err();

@@ -22,47 +22,47 @@ const SPELLED_OUT: usize = 10;
 const MAX_ARRAYS: usize = 1_000_000;
 
 /// A file to join.
-pub(super) struct Input {
+pub(crate) struct Input {
     /// As the caller named it.
-    pub(super) given: OsString,
+    pub(crate) given: OsString,
     /// For messages.
-    pub(super) shown: PathBuf,
+    pub(crate) shown: PathBuf,
     /// By which a later call finds it.
-    pub(super) path: OsString,
+    pub(crate) path: OsString,
 }
 
 /// The rows of an input: a run of bytes in a storage.
-pub(super) struct Part {
-    pub(super) place: Place,
-    pub(super) shown: PathBuf,
-    pub(super) path: OsString,
-    pub(super) identity: Option<Identity>,
-    pub(super) spec: Spec,
-    pub(super) shape: Vec<u64>,
-    pub(super) rows: u64,
+pub(crate) struct Part {
+    pub(crate) place: Place,
+    pub(crate) shown: PathBuf,
+    pub(crate) path: OsString,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) spec: Spec,
+    pub(crate) shape: Vec<u64>,
+    pub(crate) rows: u64,
     /// As the file itself counts rows.
     row_size: u64,
     /// Where its header begins, and which of its file's arrays it is, where these are several.
     array: Option<(u64, u64)>,
-    pub(super) offset: u64,
-    pub(super) len: u64,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
     /// Bytes after the last row, which are not joined.
-    pub(super) tail: u64,
+    pub(crate) tail: u64,
 }
 
 /// What all inputs must be.
-pub(super) struct Want {
-    pub(super) spec: Spec,
+pub(crate) struct Want {
+    pub(crate) spec: Spec,
     /// The shape and, in it, the axis along which they may differ.
-    pub(super) shape: Vec<u64>,
-    pub(super) axis: usize,
+    pub(crate) shape: Vec<u64>,
+    pub(crate) axis: usize,
     /// Whose.
-    pub(super) shown: PathBuf,
+    pub(crate) shown: PathBuf,
 }
 
 impl Part {
     /// What the file at `place` has to be joined.
-    pub(super) fn of(input: &Input, place: &Place, storage: &dyn Storage, found: Found) -> Result<Self> {
+    pub(crate) fn of(input: &Input, place: &Place, storage: &dyn Storage, found: Found) -> Result<Self> {
         if found.is_scalar() {
             return Err(no_room(&found));
         }
@@ -94,8 +94,16 @@ impl Part {
         })
     }
 
+    /// Its first `rows` rows alone.
+    pub(crate) fn first(&mut self, rows: u64) {
+        let left_out = self.rows.saturating_sub(rows);
+        self.rows -= left_out;
+        self.len -= left_out * self.row_size;
+        self.tail += left_out * self.row_size;
+    }
+
     /// The arrays that several `np.save` calls left in the file at `place`, which is read to its end.
-    pub(super) fn all(input: &Input, place: &Place, storage: &dyn Storage, max_header_size: u64) -> Result<Vec<Self>> {
+    pub(crate) fn all(input: &Input, place: &Place, storage: &dyn Storage, max_header_size: u64) -> Result<Vec<Self>> {
         let identity = storage.identity()?;
         let mut all = Vec::new();
         for (index, array) in Parts::of(storage, max_header_size)?.enumerate() {
@@ -126,7 +134,7 @@ impl Part {
     }
 
     /// Opens it again, for reading; refuses what is not what it was.
-    pub(super) fn open(&self, max_header_size: u64) -> Result<Box<dyn Storage>> {
+    pub(crate) fn open(&self, max_header_size: u64) -> Result<Box<dyn Storage>> {
         let open = || {
             let storage = self.place.folder.open(&self.place.name, false)?.ok_or_else(missing)?;
             if let Some((at, _)) = self.array {
@@ -141,7 +149,7 @@ impl Part {
     }
 
     /// Opens it and takes its lock, to delete it: it must still have the rows it had.
-    pub(super) fn lock(&self, wait: &Wait, max_header_size: u64) -> Result<Box<dyn Storage>> {
+    pub(crate) fn lock(&self, wait: &Wait, max_header_size: u64) -> Result<Box<dyn Storage>> {
         let lock = || {
             let mut storage = self.place.lock(wait, Hold::Turn)?.ok_or_else(missing)?;
             let found = self.place.find(&mut *storage, max_header_size)?;
@@ -171,7 +179,7 @@ impl Part {
     }
 
     /// Deletes the file that [`lock`](Part::lock) gave, unless its name is another's by now.
-    pub(super) fn delete(&self) -> Result<()> {
+    pub(crate) fn delete(&self) -> Result<()> {
         let folder = &self.place.folder;
         let delete = || match folder.identity(&self.place.name)? {
             now if now == self.identity => folder.remove(&self.place.name),
@@ -192,7 +200,7 @@ impl Part {
     }
 
     /// Counts its rows as a file in `want`'s order does.
-    pub(super) fn settle(&mut self, want: &Want) {
+    pub(crate) fn settle(&mut self, want: &Want) {
         if self.spec.order != want.spec.order {
             (self.rows, self.spec.row_shape) = self.split(want.spec.order);
             self.spec.order = want.spec.order;
@@ -200,7 +208,7 @@ impl Part {
     }
 
     /// Why it does not fit.
-    pub(super) fn misfit(&self, want: &Want) -> Option<Error> {
+    pub(crate) fn misfit(&self, want: &Want) -> Option<Error> {
         let (mut expected, mut found) = (Vec::new(), Vec::new());
         let mut compare = |same: bool, wanted: String, has: String| {
             if !same {
@@ -246,19 +254,19 @@ fn changed() -> Error {
 
 impl Want {
     /// What the file at `shown` is.
-    pub(super) fn of(spec: &Spec, shape: &[u64], shown: PathBuf) -> Self {
+    pub(crate) fn of(spec: &Spec, shape: &[u64], shown: PathBuf) -> Self {
         let axis = growth_axis(spec.order, shape.len());
         Want { spec: spec.clone(), shape: shape.to_vec(), axis, shown }
     }
 
     /// What the first of `parts` is, of those first that leave no doubt of their order.
-    pub(super) fn first(parts: &[Part]) -> Option<Self> {
+    pub(crate) fn first(parts: &[Part]) -> Option<Self> {
         let part = parts.iter().find(|part| !part.lies_either_way()).or(parts.first())?;
         Some(Want::of(&part.spec, &part.shape, part.shown.clone()))
     }
 
     /// Takes the axis to join along as NumPy counts it.
-    pub(super) fn along(&mut self, axis: i64) -> Result<()> {
+    pub(crate) fn along(&mut self, axis: i64) -> Result<()> {
         let ndim = self.shape.len();
         let counted = if axis < 0 { axis + ndim as i64 } else { axis };
         let counted = usize::try_from(counted).ok().filter(|&axis| axis < ndim);
@@ -269,12 +277,12 @@ impl Want {
         Ok(())
     }
 
-    pub(super) fn is_along_rows(&self) -> bool {
+    pub(crate) fn is_along_rows(&self) -> bool {
         self.axis == growth_axis(self.spec.order, self.shape.len())
     }
 
     /// What the joined rows are.
-    pub(super) fn joined(&self, parts: &[Part]) -> Result<(Spec, u64)> {
+    pub(crate) fn joined(&self, parts: &[Part]) -> Result<(Spec, u64)> {
         let along = self.is_along_rows();
         let size = |part: &Part| if along { part.rows } else { part.shape.get(self.axis).copied().unwrap_or(0) };
         let total = parts.iter().try_fold(0, |sum: u64, part| sum.checked_add(size(part)));
@@ -289,12 +297,12 @@ impl Want {
     }
 }
 
-pub(super) fn growth_axis(order: Order, ndim: usize) -> usize {
+pub(crate) fn growth_axis(order: Order, ndim: usize) -> usize {
     if order == Order::C { 0 } else { ndim.saturating_sub(1) }
 }
 
 /// One error for all inputs that cannot be joined, of `all`.
-pub(super) fn refusal(mut faults: Vec<(PathBuf, Error)>, all: usize) -> Error {
+pub(crate) fn refusal(mut faults: Vec<(PathBuf, Error)>, all: usize) -> Error {
     if let [(shown, _)] = &faults[..] {
         let shown = shown.clone();
         return faults.remove(0).1.at(shown.display());

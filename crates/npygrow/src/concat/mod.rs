@@ -2,7 +2,7 @@
 
 mod across;
 mod consume;
-mod inputs;
+pub(crate) mod inputs;
 mod options;
 
 pub use options::{ConcatOptions, OnExists};
@@ -15,6 +15,7 @@ use crate::open::{Found, Health, find, truncated};
 use crate::options::{Mode, Options};
 use crate::storage::Folder;
 use crate::tail::sequence;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -264,12 +265,17 @@ impl Job<'_> {
 }
 
 fn exists() -> Error {
+    stands("file")
+}
+
+/// What is to be made is there already.
+pub(crate) fn stands(what: &str) -> Error {
     const EEXIST: i32 = if cfg!(windows) { 80 } else { 17 };
-    let action = "cannot join into a new file (on_exists: error; append adds to it, replace replaces it)";
+    let action = format!("cannot join into a new {what} (on_exists: error; append adds to it, replace replaces it)");
     Error::io(action, &std::io::Error::from_raw_os_error(EEXIST))
 }
 
-fn no_inputs() -> Error {
+pub(crate) fn no_inputs() -> Error {
     error!(Mismatch, "expected at least one input, found none")
 }
 

@@ -33,10 +33,10 @@ pub enum OnExists {
 #[derive(Clone, Default)]
 #[must_use = "nothing happens until files are joined"]
 pub struct ConcatOptions {
-    pub(super) on_exists: OnExists,
-    pub(super) consume: bool,
-    pub(super) axis: Option<i64>,
-    pub(super) appender: Options,
+    pub(crate) on_exists: OnExists,
+    pub(crate) consume: bool,
+    pub(crate) axis: Option<i64>,
+    pub(crate) appender: Options,
 }
 
 impl ConcatOptions {

@@ -148,6 +148,7 @@ impl DatasetAppender {
                     self.names()
                 )));
             }
+            self.check_pair(name, kind)?;
             // What cannot be a file's header is refused now.
             Spec { dtype: dtype.clone(), order: Order::C, row_shape: row_shape.to_vec() }
                 .header(0, self.options.header_limit())
@@ -162,6 +163,24 @@ impl DatasetAppender {
             return Err(self.group.named(error!(Mismatch, "column {name}: expected {wanted}, found {found}")));
         }
         column.values.expect(Some(dtype.clone()), Some(row_shape.to_vec()))
+    }
+
+    /// Refuses the two files that would be taken for items.
+    fn check_pair(&self, name: &str, kind: Kind) -> Result<()> {
+        const PAIR: [&str; 2] = ["values", "offsets"];
+        let is_plain = |name: &str| {
+            let there = self.group.columns().iter().any(|column| column.name == name && column.offsets.is_none());
+            there || self.defined.get(name).is_some_and(|(kind, ..)| *kind == Kind::Plain)
+        };
+        let other = PAIR.iter().position(|one| *one == name && kind == Kind::Plain).map(|at| PAIR[1 - at]);
+        match other.filter(|other| is_plain(other)) {
+            None => Ok(()),
+            Some(other) => Err(self.group.named(error!(
+                Mismatch,
+                "columns {other} and {name} in one folder would read as items of different length: give one of them another \
+                 name"
+            ))),
+        }
     }
 
     fn names(&self) -> String {
@@ -231,6 +250,12 @@ impl DatasetAppender {
             return Ok(None);
         }
         let alone = self.folder.lock()?;
+        self.open_defined()?;
+        Ok(alone)
+    }
+
+    /// Opens the columns that are only defined, under the folder's lock.
+    fn open_defined(&mut self) -> Result<()> {
         self.check_listed()?;
         while let Some((name, (kind, dtype, row_shape))) = self.defined.first_key_value() {
             let (name, dtype, row_shape) = (name.clone(), Some(dtype.clone()), Some(row_shape.clone()));
@@ -240,7 +265,17 @@ impl DatasetAppender {
             self.listed.insert(name.clone(), *kind);
             self.defined.remove(&name);
         }
-        Ok(alone)
+        Ok(())
+    }
+
+    /// The same where another appender, in its turn, made all of them since.
+    fn open_made(&mut self) -> Result<()> {
+        if !self.options.turns || self.defined.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.folder.lock()?;
+        let there = columns_in(&*self.folder)?;
+        if self.defined.keys().all(|name| there.contains_key(name)) { self.open_defined() } else { Ok(()) }
     }
 
     /// Refuses where another appender made columns that this one does not know of: one of the two is wrong about them.
@@ -270,6 +305,7 @@ impl DatasetAppender {
     ///
     /// As [`Appender::sync`](crate::Appender::sync).
     pub fn sync(&mut self) -> Result<()> {
+        self.open_made().map_err(|error| self.group.named(error))?;
         self.group.sync()
     }
 
@@ -280,6 +316,11 @@ impl DatasetAppender {
     /// `Mismatch` when there are fewer; else as [`Appender::truncate`](crate::Appender::truncate).
     pub fn truncate(&mut self, rows: u64) -> Result<()> {
         self.group.truncate(rows)
+    }
+
+    /// What grows.
+    pub(crate) fn group(&mut self) -> &mut Group {
+        &mut self.group
     }
 
     /// Publishes what is buffered and gives the locks back.

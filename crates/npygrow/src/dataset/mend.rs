@@ -1,18 +1,15 @@
-//! What a folder's columns are and whether they go together, and mending them.
+//! Mending a folder's columns.
 
-use super::{Kind, columns_in, file_name, is_items};
-use crate::create::missing;
-use crate::error::{Error, Result, count, error};
-use crate::group::{OFFSETS, VALUES, check_offsets, check_values, good_items};
-use crate::inspect::{Report, inspect_in};
-use crate::open::{Found, Health, find};
-use crate::repair::{RecoverOptions, Recovery, cut_in, recover_in};
-use crate::storage::{Directory, Folder, Storage};
+use super::files::{Files, Standing};
+use super::is_items;
+use crate::error::{Error, ErrorKind, Result, error};
+use crate::group::{GO_TOGETHER, force};
+use crate::options::Options;
+use crate::repair::{RecoverOptions, Recovery, Tail};
+use crate::storage::{Directory, Folder};
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
-use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// What [`recover_folder`] did.
@@ -41,129 +38,11 @@ pub struct ColumnRecovery {
     pub offsets: Option<Recovery>,
 }
 
-/// What [`inspect_folder`] found.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct FolderReport {
-    /// The rows that every column has.
-    pub rows: u64,
-    /// The columns, by name; a folder of items is one column without a name.
-    pub columns: Vec<ColumnReport>,
-    /// What to call, where there is something to mend.
-    pub advice: Option<String>,
-}
-
-/// What [`inspect_folder`] found of one column.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ColumnReport {
-    /// Its name.
-    pub name: String,
-    /// Its rows, or its whole items.
-    pub rows: u64,
-    /// Its file, or that of its values.
-    pub values: Report,
-    /// That of its offsets.
-    pub offsets: Option<Report>,
-}
-
-/// A column by its files.
-struct Files {
-    name: String,
-    folder: Arc<dyn Folder>,
-    values: OsString,
-    offsets: Option<OsString>,
-}
-
-impl Files {
-    /// Those of the columns in `folder`, or of the one that it is.
-    fn all(folder: &Arc<dyn Folder>) -> Result<Vec<Files>> {
-        let ragged = |name: &str, folder: Arc<dyn Folder>| Files {
-            name: name.into(),
-            folder,
-            values: VALUES.into(),
-            offsets: Some(OFFSETS.into()),
-        };
-        if is_items(&**folder)? {
-            return Ok(vec![ragged("", folder.clone())]);
-        }
-        let mut all = Vec::new();
-        for (name, kind) in columns_in(&**folder)? {
-            all.push(match kind {
-                Kind::Plain => Files { values: file_name(&name), name, folder: folder.clone(), offsets: None },
-                Kind::Ragged => ragged(&name, folder.folder(OsStr::new(&name), false)?.ok_or_else(missing)?),
-            });
-        }
-        if all.is_empty() {
-            return Err(error!(Mismatch, "expected a folder of columns, found none: no NAME.npy, no folder of items"));
-        }
-        Ok(all)
-    }
-
-    fn found(&self, name: &OsStr, max_header_size: u64) -> Result<(Box<dyn Storage>, Found)> {
-        let look = || {
-            let storage = self.folder.open(name, false)?.ok_or_else(missing)?;
-            let found = find(&*storage, max_header_size)?;
-            Ok((storage, found))
-        };
-        look().map_err(|error: Error| error.at(self.folder.path(name).display()))
-    }
-
-    /// Its rows, or its whole items and where the last of them ends.
-    fn whole(&self, max_header_size: u64) -> Result<(u64, u64)> {
-        let (_, values) = self.found(&self.values, max_header_size)?;
-        let named = |name: &OsStr| {
-            let path = self.folder.path(name);
-            move |error: Error| error.at(path.display())
-        };
-        let held = held(&values);
-        let Some(name) = &self.offsets else {
-            if values.is_scalar() {
-                let error = error!(Mismatch, "expected a column, found an array without axes");
-                return Err(named(&self.values)(error));
-            }
-            return Ok((held, held));
-        };
-        check_values(&values.spec).map_err(named(&self.values))?;
-        let (storage, offsets) = self.found(name, max_header_size)?;
-        check_offsets(&offsets.spec).map_err(named(name))?;
-        let read = |first, buf: &mut [u8]| storage.read_exact_at(offsets.layout.end(first)?, buf);
-        good_items(self::held(&offsets), held, read).map_err(named(name))
-    }
-
-    fn recover(&self, options: RecoverOptions) -> Result<(Recovery, Option<Recovery>)> {
-        let offsets = self.offsets.as_ref().map(|name| recover_in(self.folder.clone(), name, options)).transpose()?;
-        Ok((recover_in(self.folder.clone(), &self.values, options)?, offsets))
-    }
-
-    /// Cuts it to its first `rows` rows, offsets first.
-    fn cut(&self, rows: u64, max_header_size: u64) -> Result<()> {
-        let mut end = rows;
-        if let Some(name) = &self.offsets {
-            let (storage, offsets) = self.found(name, max_header_size)?;
-            end = if held(&offsets) == 0 { 0 } else { offset_at(&*storage, &offsets, rows)? };
-            cut_in(self.folder.clone(), name, rows + 1, max_header_size)?;
-        }
-        cut_in(self.folder.clone(), &self.values, end, max_header_size)
-    }
-}
-
-/// The rows that a file counts and holds.
-fn held(found: &Found) -> u64 {
-    match found.health {
-        Health::Truncated { rows, .. } => rows.min(found.rows),
-        _ => found.rows,
-    }
-}
-
-fn offset_at(storage: &dyn Storage, found: &Found, at: u64) -> Result<u64> {
-    let mut bytes = [0; 8];
-    storage.read_exact_at(found.layout.end(at)?, &mut bytes)?;
-    crate::group::offset(bytes)
-}
-
 /// Mends every file of the folder at `path` as [`recover`](crate::recover) does, then cuts all columns to the rows that every
 /// one of them has; items only as far as their offsets go up and the values reach. A folder of items is one column.
+///
+/// With [`Tail::Keep`] no row is cut that can be read, nor a value, but for an append that a crash cut short: where a column was
+/// replaced by a shorter one, say, the error tells what each holds. [`Tail::Drop`] cuts them all the same.
 ///
 /// What it changed is on the disk when it returns. A crash leaves columns of different counts, which the next call cuts.
 ///
@@ -175,7 +54,8 @@ fn offset_at(storage: &dyn Storage, found: &Found, at: u64) -> Result<u64> {
 /// words.append(b"grow")?;
 /// words.close()?;
 /// npygrow::Appender::open(path.join("values.npy"))?.truncate(5)?; // by another program
-/// let recovery = npygrow::recover_folder(&path, npygrow::RecoverOptions::default())?;
+/// let options = npygrow::RecoverOptions { tail: npygrow::Tail::Drop, ..Default::default() };
+/// let recovery = npygrow::recover_folder(&path, options)?;
 /// assert_eq!((recovery.rows, recovery.columns[0].held), (1, 1));
 /// assert_eq!(npygrow::Ragged::open(&path, npygrow::MAX_HEADER_SIZE)?.item::<u8>(0)?, b"npy");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -183,7 +63,8 @@ fn offset_at(storage: &dyn Storage, found: &Found, at: u64) -> Result<u64> {
 ///
 /// # Errors
 ///
-/// As [`recover`](crate::recover), for any file, of which then some may be mended; `Malformed` when the offsets do not begin
+/// As [`recover`](crate::recover), for any file, of which then some may be mended; `NeedsRecovery` when rows would go that can be
+/// read; `Malformed` when the offsets do not begin
 /// with 0, for then nothing says where items begin; `Mismatch` where there is no column.
 pub fn recover_folder(path: impl AsRef<Path>, options: RecoverOptions) -> Result<FolderRecovery> {
     let path = path.as_ref();
@@ -198,11 +79,16 @@ pub fn recover_folder(path: impl AsRef<Path>, options: RecoverOptions) -> Result
 /// As [`recover_folder`].
 pub fn recover_folder_in(folder: Arc<dyn Folder>, options: RecoverOptions) -> Result<FolderRecovery> {
     let limit = options.max_header_size;
-    let mut all = Vec::new();
-    for files in Files::all(&folder)? {
-        // Before anything is changed: what has no beginning is not to be cut.
-        files.whole(limit)?;
-        all.push(files);
+    let all = Files::all(&folder)?;
+    // Before anything is changed: what has no beginning is not to be cut.
+    let standings = all.iter().map(|files| files.standing(options)).collect::<Result<Vec<_>>>()?;
+    let rows = standings.iter().map(|standing| standing.mended).min().unwrap_or(0);
+    if options.tail == Tail::Keep {
+        for (files, standing) in all.iter().zip(&standings) {
+            if files.loses(standing, rows, limit)? {
+                return settle(&folder, &all, &standings, rows, options);
+            }
+        }
     }
     let mut columns = Vec::new();
     for files in &all {
@@ -218,37 +104,43 @@ pub fn recover_folder_in(folder: Arc<dyn Folder>, options: RecoverOptions) -> Re
     Ok(FolderRecovery { rows, columns })
 }
 
-/// Says what the columns of the folder at `path` are and whether they go together. Changes nothing and takes no lock.
-///
-/// While another process appends, columns may be seen with different counts, and files with tails.
-///
-/// # Errors
-///
-/// As [`inspect`](crate::inspect), for any file; `Mismatch` where there is no column.
-pub fn inspect_folder(path: impl AsRef<Path>, max_header_size: u64) -> Result<FolderReport> {
-    let path = path.as_ref();
-    let inspect = || {
-        let folder: Arc<dyn Folder> = Arc::new(Directory::at(path)?);
-        let mut columns = Vec::new();
-        let mut well = true;
-        for files in Files::all(&folder)? {
-            // Offsets first: the values of what they count are counted before.
-            let look = |name: &OsString| inspect_in(files.folder.clone(), name, max_header_size);
-            let offsets = files.offsets.as_ref().map(look).transpose()?;
-            let values = look(&files.values)?;
-            let (rows, end) = files.whole(max_header_size)?;
-            well &= values.rows == end && offsets.as_ref().is_none_or(|offsets| offsets.rows.saturating_sub(1) == rows);
-            well &= [Some(&values), offsets.as_ref()].into_iter().flatten().all(|file| file.health == Health::Clean);
-            columns.push(ColumnReport { name: files.name.clone(), rows, values, offsets });
-        }
-        let rows = columns.iter().map(|column| column.rows).min().unwrap_or(0);
-        well &= columns.iter().all(|column| column.rows == rows);
-        let kept = count(rows, "row");
-        let advice = alloc::format!(
-            "its files hold more than the {kept} that all of them have: an append is under way or was cut short, or one is not \
-             ours; opening it to append cuts what an append left, recover(path) whatever it is"
-        );
-        Ok(FolderReport { rows, columns, advice: (!well).then_some(advice) })
+/// Where rows that can be read would go: only an append that a crash cut short is cut, by the appender, which tells what is none.
+fn settle(
+    folder: &Arc<dyn Folder>,
+    all: &[Files],
+    standings: &[Standing],
+    rows: u64,
+    options: RecoverOptions,
+) -> Result<FolderRecovery> {
+    let cut = RecoverOptions { tail: Tail::Drop, zerofill_incomplete: false, ..options };
+    let plans = all.iter().map(|files| files.plan(cut)).collect::<Result<Vec<_>>>()?;
+    let appender = Options::default().max_header_size(options.max_header_size);
+    let refusal = || {
+        let told: Vec<_> = all.iter().zip(standings).map(|(files, standing)| files.told(standing)).collect();
+        let word = if all.iter().any(|files| files.name.is_empty()) { "item" } else { "row" };
+        error!(NeedsRecovery, "{GO_TOGETHER}{}: {}", told.join(", "), force(rows, word))
     };
-    inspect().map_err(|error: Error| error.at(path.display()))
+    if standings.iter().any(|standing| standing.goes_down) {
+        return Err(refusal());
+    }
+    let settled = match is_items(&**folder)? {
+        true => appender.open_ragged_in(folder.clone()).and_then(|items| {
+            let rows = items.len();
+            items.close().map(|()| rows)
+        }),
+        false => appender.open_dataset_in(folder.clone()).and_then(|run| {
+            let rows = run.len();
+            run.close().map(|()| rows)
+        }),
+    };
+    let rows = settled.map_err(|error| match error.kind() {
+        ErrorKind::Io | ErrorKind::Locked | ErrorKind::Latched => error,
+        _ if error.detail().starts_with(GO_TOGETHER) => error,
+        _ => refusal(),
+    })?;
+    let column = |((files, standing), (values, offsets)): ((&Files, &Standing), _)| {
+        let (name, held) = (files.name.clone(), standing.whole);
+        ColumnRecovery { name, held, cut: held.saturating_sub(rows), values, offsets }
+    };
+    Ok(FolderRecovery { rows, columns: all.iter().zip(standings).zip(plans).map(column).collect() })
 }

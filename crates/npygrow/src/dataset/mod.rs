@@ -3,15 +3,19 @@
 //! A row exists once every column has it: the smallest count is the length, and no other file says so.
 
 mod appender;
+mod batches;
+mod files;
 mod join;
+mod look;
 mod mend;
 mod reader;
 
 pub use appender::{ColumnSpec, DatasetAppender};
-pub use join::concat_folders;
-pub use mend::{
-    ColumnRecovery, ColumnReport, FolderRecovery, FolderReport, inspect_folder, recover_folder, recover_folder_in,
+pub use join::{FolderJoined, concat_folders, concat_folders_in};
+pub use look::{
+    ColumnReport, FolderReport, ensure_folder_appendable, folder_needs_recovery, inspect_folder, is_folder_appendable,
 };
+pub use mend::{ColumnRecovery, FolderRecovery, recover_folder, recover_folder_in};
 pub use reader::{Column, ColumnBookmark, Dataset, DatasetBookmark};
 
 use crate::error::{Result, error};

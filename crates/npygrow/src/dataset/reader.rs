@@ -84,8 +84,8 @@ impl Column {
 /// ```
 #[derive(Clone)]
 pub struct Dataset {
-    path: Arc<Path>,
-    columns: BTreeMap<String, Column>,
+    pub(super) path: Arc<Path>,
+    pub(super) columns: BTreeMap<String, Column>,
     len: u64,
     max_header_size: u64,
 }

@@ -54,16 +54,14 @@ impl Scalar {
 
     fn read(bare: &str, mark: char) -> Option<Scalar> {
         let mut chars = if bare == "?" { "b1" } else { bare }.chars();
-        let kind = match chars.next()? {
-            'a' => 'S',
-            kind => kind,
-        };
+        let letter = chars.next()?;
+        let kind = if letter == 'a' { 'S' } else { letter };
         let (size, unit) = match chars.as_str().split_once('[') {
             Some((size, unit)) if matches!(kind, 'M' | 'm') => (size, parse_unit(unit)?),
             _ => (chars.as_str(), None),
         };
         let size = match size {
-            "" if matches!(kind, 'S' | 'U' | 'V') => 0,
+            "" if matches!(letter, 'S' | 'U' | 'V') => 0,
             digits if digits.bytes().all(|c| c.is_ascii_digit()) => digits.parse().ok()?,
             _ => return None,
         };
@@ -88,11 +86,12 @@ fn parse_unit(text: &str) -> Option<Option<(u32, &'static str)>> {
     let name = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let steps = match text.strip_suffix(name)? {
         "" => 1,
-        // NumPy's own limit: a C int.
-        digits => digits.parse().ok().filter(|&n| i32::try_from(n).is_ok())?,
+        // NumPy's own limit: a C int. It takes 0 too, and then divides by it.
+        digits => digits.parse().ok().filter(|&n| n > 0 && i32::try_from(n).is_ok())?,
     };
     if name == "generic" {
-        return Some(None);
+        // NumPy takes other steps too, tells the types apart, and writes one name for all.
+        return (steps == 1).then_some(None);
     }
     UNITS.iter().find(|&&unit| unit == name).map(|&unit| Some((steps, unit)))
 }
@@ -134,7 +133,7 @@ mod tests {
             ("<U12", "<U12", 48),
             (">U3", ">U3", 12),
             ("V7 <V7", "|V7", 7),
-            ("M8 <M8[generic] |M8[7generic]", "<M8", 8),
+            ("M8 <M8[generic] |M8[1generic]", "<M8", 8),
             ("<M8[ns] M8[1ns]", "<M8[ns]", 8),
             (">m8[25s]", ">m8[25s]", 8),
             ("m8[2147483647as]", "<m8[2147483647as]", 8),
@@ -167,6 +166,9 @@ mod tests {
             "M4",
             "M8[]",
             "M8[25]",
+            "M8[0s]",
+            "m8[7generic]",
+            "<a",
             "M8[B]",
             "M8[s",
             "M8[s]]",

@@ -49,6 +49,11 @@ impl Column {
         self.end
     }
 
+    /// Where it ends in the file, for every reader.
+    pub(crate) fn committed_end(&self) -> u64 {
+        self.base
+    }
+
     pub(super) fn files(&mut self) -> impl DoubleEndedIterator<Item = &mut Appender> {
         [Some(&mut self.values), self.offsets.as_mut()].into_iter().flatten()
     }

@@ -12,6 +12,8 @@ pub use column::ColumnPart;
 pub(crate) use column::{
     Column, OFFSETS, VALUES, check_offsets, check_values, covered, good_items, not_from_0, offset,
 };
+pub(crate) use publish::Stream;
+pub(crate) use settle::{GO_TOGETHER, force};
 
 use crate::append::Appender;
 use crate::error::{Error, Result, count, error};
@@ -254,13 +256,15 @@ impl Group {
         Ok(self.rows - buffered..self.rows)
     }
 
-    /// As [`commit`](Group::commit), and makes every row survive a power cut.
+    /// As [`commit`](Group::commit), and makes every row survive a power cut, those of others too.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.check()?;
-        if !self.made {
-            return Ok(());
-        }
         self.in_turn(|this| {
+            // Another appender may have made them since.
+            this.made |= this.is_made();
+            if !this.made {
+                return Ok(());
+            }
             this.publish(0, &[])?;
             this.files().try_for_each(Appender::sync)
         })
@@ -299,10 +303,10 @@ impl Group {
         let ours = self.files().all(|file| file.is_owned());
         let untold = self.buffered > 0 || self.latched.is_none() && self.files().all(|file| !file.is_latched());
         let published = if ours && untold { self.commit().map(drop) } else { Ok(()) };
-        let lost = core::mem::take(&mut self.buffered);
+        let (lost, word) = (core::mem::take(&mut self.buffered), self.word());
         let mut done = published.map_err(|error| match lost {
             0 => error,
-            _ => error.and(alloc::format!("{} lost", count(lost, "buffered row"))),
+            _ => error.and(alloc::format!("{} lost", count(lost, &alloc::format!("buffered {word}")))),
         });
         for column in core::mem::take(&mut self.columns) {
             for mut file in column.into_files() {

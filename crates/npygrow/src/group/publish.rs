@@ -1,14 +1,26 @@
 //! Counting: every file's bytes first, then every file's count, in the order of the files.
 
 use super::{Column, ColumnPart, Group};
-use crate::append::Appender;
+use crate::append::{Appender, Batch};
 use crate::error::{Error, Result};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// What one file gets of an append.
 pub(super) struct Piece<'a> {
     pub(super) file: &'a mut Appender,
     pub(super) count: u64,
     pub(super) bytes: &'a [u8],
+    /// What writes its rows where they do not lie in memory.
+    stream: Option<Write<'a>>,
+}
+
+type Write<'a> = Box<dyn FnOnce(&mut Batch<'_>) -> Result<()> + 'a>;
+
+/// So many rows of one file, and what writes all of them.
+pub(crate) struct Stream<'a> {
+    pub(crate) count: u64,
+    pub(crate) write: Write<'a>,
 }
 
 /// What each file gets, in the order of the files; without parts nothing.
@@ -29,9 +41,9 @@ pub(super) fn pieces<'a>(
                 (column.added(), *values, ends.get(start..start + size).unwrap_or(&[]))
             }
         };
-        let values = Piece { file: &mut column.values, count, bytes };
+        let values = Piece { file: &mut column.values, count, bytes, stream: None };
         let ends_count = (ends.len() / 8) as u64;
-        let offsets = column.offsets.as_mut().map(|file| Piece { file, count: ends_count, bytes: ends });
+        let offsets = column.offsets.as_mut().map(|file| Piece { file, count: ends_count, bytes: ends, stream: None });
         [Some(values), offsets].into_iter().flatten()
     })
 }
@@ -43,7 +55,7 @@ fn write_then_count<'a>(
     is_append: bool,
     counted: &mut usize,
 ) -> Result<()> {
-    let Some(Piece { file, count, bytes }) = files.next() else { return Ok(()) };
+    let Some(Piece { file, count, bytes, stream }) = files.next() else { return Ok(()) };
     if count == 0 && !file.has_buffered() {
         if !is_append {
             // Nothing to publish: it only looks whether another program changed the file.
@@ -52,7 +64,10 @@ fn write_then_count<'a>(
         write_then_count(files, is_append, counted)?;
     } else {
         let mut batch = file.begin_publish(count)?;
-        batch.write(bytes)?;
+        match stream {
+            Some(write) => write(&mut batch)?,
+            None => batch.write(bytes)?,
+        }
         write_then_count(files, is_append, counted)?;
         batch.commit()?;
     }
@@ -69,7 +84,9 @@ impl Group {
         let done = write_then_count(&mut backwards, !parts.is_empty(), &mut counted);
         drop(backwards);
         if let Err(error) = done {
-            return Err(if counted > 0 { self.take_back(rows, parts, counted, error) } else { error });
+            let Group { columns, ends, .. } = self;
+            let counts: Vec<_> = pieces(columns, rows, parts, ends).map(|piece| piece.count).take(counted).collect();
+            return Err(self.take_back(&counts, error));
         }
         for column in &mut self.columns {
             column.published(!parts.is_empty());
@@ -78,9 +95,35 @@ impl Group {
         Ok(())
     }
 
-    /// Takes the append from the files that counted it. What they published of their buffers stays: the others still hold
-    /// theirs. Between turns they would not: then another appender cuts all of it, and this one goes no further.
-    fn take_back(&mut self, rows: u64, parts: &[ColumnPart<'_>], counted: usize, error: Error) -> Error {
+    /// Appends rows that do not lie in memory: a stream for each file, in the order of the files. For who holds the locks.
+    pub(crate) fn append_streams(&mut self, rows: u64, streams: Vec<Stream<'_>>) -> Result<()> {
+        self.check()?;
+        self.make()?;
+        self.publish(0, &[])?;
+        let counts: Vec<_> = streams.iter().map(|stream| stream.count).collect();
+        let mut counted = 0;
+        let files: Vec<_> = self.files().collect();
+        debug_assert_eq!(files.len(), streams.len());
+        let pieces = files.into_iter().zip(streams).map(|(file, Stream { count, write })| Piece {
+            file,
+            count,
+            bytes: &[],
+            stream: Some(write),
+        });
+        let done = write_then_count(&mut pieces.rev(), true, &mut counted);
+        match done {
+            Ok(()) => self.look(self.rows + rows),
+            Err(error) => Err(self.take_back(counts.get(..counted).unwrap_or_default(), error)),
+        }
+    }
+
+    /// Takes the append from the files that counted it: the first ones, so many rows from each. What they published of their
+    /// buffers stays: the others still hold theirs. Between turns they would not: then another appender cuts all of it, and
+    /// this one goes no further.
+    fn take_back(&mut self, counts: &[u64], error: Error) -> Error {
+        if counts.is_empty() {
+            return error;
+        }
         if self.files().any(Appender::is_latched) {
             // A count is in doubt: if it stands, the append does, unless the others lose it.
             self.latched = Some(error.detail());
@@ -90,14 +133,17 @@ impl Group {
             self.latched = Some(error.detail());
             return error.and("only some of the files have it, and the next turn cuts it from them: open it again");
         }
-        let Group { columns, ends, .. } = self;
-        for Piece { file, count, .. } in pieces(columns, rows, parts, ends).take(counted) {
-            if let Err(why) = file.cut(file.committed() - count) {
+        let mut left = Ok(());
+        for (file, count) in self.files().zip(counts) {
+            left = left.and(file.cut(file.committed() - count));
+        }
+        match left {
+            Ok(()) => error,
+            Err(why) => {
                 self.latched = Some(why.detail());
-                return error.and("what other files have of it could not be taken back: open it again");
+                error.and("what other files have of it could not be taken back: open it again")
             }
         }
-        error
     }
 
     /// Does `work` while every file's lock is held, the first one's taken first by everybody. Where appenders take turns, that

@@ -70,6 +70,17 @@ impl Column {
     }
 }
 
+/// What begins to say that files of a folder do not go together.
+pub(crate) const GO_TOGETHER: &str = "expected files that go together, found ";
+
+/// What to call to cut them all the same.
+pub(crate) fn force(rows: u64, word: &str) -> String {
+    format!(
+        "call recover(path, tail=\"drop\") to go on with the {} that all have, and lose the others",
+        count(rows, word)
+    )
+}
+
 impl Group {
     /// Looks at what the files hold, and cuts them to the rows that every column has, where a crash of ours can have left them
     /// so. What is in memory goes after that.
@@ -113,9 +124,9 @@ impl Group {
         });
         Err(error!(
             NeedsRecovery,
-            "expected files that go together, found {}; {why}: call recover(path) to go on with the {} that all have",
+            "{GO_TOGETHER}{}; {why}: {}",
             files.collect::<Vec<_>>().join(", "),
-            count(rows, self.word())
+            force(rows, self.word())
         ))
     }
 

@@ -64,10 +64,16 @@ impl RaggedAppender {
         self.len() == 0
     }
 
-    /// How many values there are in all items.
+    /// How many values there are in all items, those in the buffer included.
     #[must_use]
     pub fn values_len(&self) -> u64 {
         self.column().end()
+    }
+
+    /// How many of them readers see: all but those in the buffer.
+    #[must_use]
+    pub fn committed_values(&self) -> u64 {
+        self.column().committed_end()
     }
 
     /// The dtype of the values, once it is known.
@@ -156,6 +162,11 @@ impl RaggedAppender {
     /// `Mismatch` when there are fewer; else as [`Appender::truncate`].
     pub fn truncate(&mut self, items: u64) -> Result<()> {
         self.group.truncate(items)
+    }
+
+    /// What grows.
+    pub(crate) fn group(&mut self) -> &mut Group {
+        &mut self.group
     }
 
     /// Publishes what is buffered and gives the locks back.

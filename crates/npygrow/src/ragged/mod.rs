@@ -4,6 +4,7 @@
 //! third file says so, and nothing can disagree. The values of an append are counted before its offsets.
 
 mod appender;
+mod batches;
 mod reader;
 
 pub use appender::RaggedAppender;

@@ -2,9 +2,8 @@ use crate::bookmark::Bookmark;
 use crate::element::{self, Element};
 use crate::error::{Error, Result, error};
 use crate::format::Dtype;
+use crate::gather::{Source, gather};
 use crate::group::{OFFSETS, VALUES, check_offsets, check_values, covered, not_from_0, offset};
-use crate::pieces::gather_pieces;
-use crate::storage::Mapped;
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,8 +25,8 @@ use std::path::{Path, PathBuf};
 /// ```
 #[derive(Clone)]
 pub struct Ragged {
-    path: Arc<Path>,
-    values: View,
+    pub(super) path: Arc<Path>,
+    pub(super) values: View,
     offsets: View,
     items: u64,
 }
@@ -181,6 +180,15 @@ impl Ragged {
     /// As [`range`](Ragged::range), for the first item that is wrong; `Mismatch` when `out` is not as long as they are, or the
     /// file was cut; `Io` when reading fails.
     pub fn gather_into(&self, items: &[u64], out: &mut [u8]) -> Result<()> {
+        self.gather_from(self.values.bytes(), items, out)
+    }
+
+    /// As [`gather_into`](Ragged::gather_into), but never through the mapping, whose pages then are not this process's.
+    pub(super) fn gather_unmapped(&self, items: &[u64], out: &mut [u8]) -> Result<()> {
+        self.gather_from(&[], items, out)
+    }
+
+    fn gather_from(&self, map: &[u8], items: &[u64], out: &mut [u8]) -> Result<()> {
         let (row_size, window) = (self.values.row_size(), self.values.window());
         let start = window.start + self.values.rows().found.layout.data_start;
         let (mut pieces, mut all) = (Vec::with_capacity(items.len()), 0_usize);
@@ -190,12 +198,11 @@ impl Ragged {
             pieces.push((range.start * row_size, size));
             all = all.saturating_add(size);
         }
-        let gathered = match all == out.len() {
-            true => {
-                let (file, bytes) = (window.file.as_std(), self.values.bytes());
-                gather_pieces(&window.file, &Mapped { file, bytes, offset: start, is_writable: false }, &pieces, out)
-            }
-            false => Err(error!(Mismatch, "expected a buffer of {all} bytes, found {}", out.len())),
+        let gathered = if all == out.len() {
+            let file = &window.file;
+            gather(&Source { file, start, map, is_private: false, is_writable: false }, pieces.as_slice(), out)
+        } else {
+            Err(error!(Mismatch, "expected a buffer of {all} bytes, found {}", out.len()))
         };
         gathered.map_err(|error| error.at(self.path.display()))
     }

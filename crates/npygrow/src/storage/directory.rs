@@ -68,6 +68,25 @@ impl Directory {
         Ok(Directory { at, shown: path.into() })
     }
 
+    /// The folder around the folder `path`, which is there or is to be made, and its name in it; symlinks are followed.
+    pub fn around(path: &Path) -> Result<(Self, OsString)> {
+        let at = fs::canonicalize(path).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => absolute(path),
+            _ => Err(error),
+        });
+        let at = at.map_err(|error| Error::io("cannot look up", &error))?;
+        let (Some(name), Some(outer)) = (at.file_name(), at.parent()) else {
+            return Err(error!(Mismatch, "expected the path of a folder to make, found the topmost folder"));
+        };
+        match fs::metadata(outer) {
+            Ok(found) if found.is_dir() => {
+                Ok((Directory { at: outer.into(), shown: parent(path).into() }, name.into()))
+            }
+            Ok(_) => Err(Error::of_kind(io::ErrorKind::NotADirectory, "expected a folder around it, found a file")),
+            Err(error) => Err(Error::io(format!("no folder {}: make it first", outer.display()), &error)),
+        }
+    }
+
     fn split(path: &Path) -> Result<(Self, OsString)> {
         let folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|byte| is_separator(char::from(*byte)));
         let Some(name) = path.file_name().filter(|_| !folder) else {
@@ -253,9 +272,39 @@ impl Folder for Directory {
         Ok(path.is_dir().then(|| Arc::new(Directory { at: path, shown: self.path(name) }) as Arc<dyn Folder>))
     }
 
+    fn place_folder(&self, from: &OsStr, to: &OsStr) -> Result<bool> {
+        let (from, at) = (self.at.join(from), self.at.join(to));
+        if cfg!(windows) {
+            // Only there is an empty folder in the way of a rename.
+            let _ = fs::remove_dir(&at);
+        }
+        match fs::rename(from, at) {
+            Err(error) if is_taken(error.kind()) => Ok(false),
+            renamed => renamed.map(|()| true).map_err(self.fail("cannot give the new folder its name", to)),
+        }
+    }
+
+    fn swap_folders(&self, one: &OsStr, other: &OsStr) -> Result<()> {
+        sys::swap(&self.at.join(one), &self.at.join(other))
+            .map_err(self.fail("cannot put the new folder in its place", other))
+    }
+
+    fn remove_folder(&self, name: &OsStr) -> Result<()> {
+        match fs::remove_dir_all(self.at.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(self.fail("cannot remove the folder", name)),
+        }
+    }
+
     fn path(&self, name: &OsStr) -> PathBuf {
         self.shown.join(name)
     }
+}
+
+/// Whether a rename failed because there is something already.
+fn is_taken(why: io::ErrorKind) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+    matches!(why, AlreadyExists | DirectoryNotEmpty | NotADirectory)
 }
 
 #[cfg(all(test, unix))]

@@ -7,14 +7,15 @@
 //! Up to the end of its last page a cut file reads as zeros without a fault: whoever copies looks at the length, too.
 #![allow(unsafe_code)]
 
+use super::zeros::Zeros;
 use libc::{c_int, c_void, siginfo_t};
 use std::cell::Cell;
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::{hint, ptr};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
 
 /// A part of a shared mapping, and where it lies in its file.
 #[derive(Clone, Copy)]
@@ -42,9 +43,7 @@ thread_local! {
     };
 }
 
-/// Pages of zeros that were ever put into mappings, and those that are in one now.
-static FAULTS: AtomicU64 = AtomicU64::new(0);
-static STANDING: AtomicU64 = AtomicU64::new(0);
+static ZEROS: Zeros = Zeros::new();
 
 /// Asked for before the handler is there.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
@@ -56,19 +55,8 @@ impl Mapped<'_> {
     /// Does `copy`, which reads from the mapping, after [`watch_for_faults`], and says whether all that it read was the file's. Where it was not, the
     /// file was shorter than the mapping for a moment at least.
     pub(crate) fn guarded(&self, copy: impl FnOnce()) -> bool {
-        // Pages of another thread's fault may still stand in the same mapping. Not waited for for ever: a fork may have copied
-        // the number and not the thread.
-        let stands = |_| {
-            let stands = STANDING.load(SeqCst) > 0;
-            if stands {
-                hint::spin_loop();
-            }
-            stands
-        };
-        if (0..1_000_000).all(stands) {
-            return false;
-        }
-        let before = FAULTS.load(SeqCst);
+        // Pages of another thread's fault may still stand in the same mapping.
+        let Some(before) = ZEROS.none_stand() else { return false };
         let start = self.bytes.as_ptr().addr();
         let zeros = GUARD.with(|guard| {
             guard.start.set(start);
@@ -77,10 +65,10 @@ impl Mapped<'_> {
             guard.end.set(0);
             guard.zeros.take()
         });
-        // Any thread's count: it may have met zeros that another was given.
-        let whole = FAULTS.load(SeqCst) == before;
+        // Of any thread: it may have met zeros that another was given.
+        let whole = !ZEROS.were_met(before);
         if zeros > 0 && self.map_again() {
-            STANDING.fetch_sub(zeros, SeqCst);
+            ZEROS.go(zeros);
         }
         whole
     }
@@ -156,9 +144,7 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
 
 /// Puts a page of zeros where the page of `address` is.
 fn put_zeros(address: usize) -> bool {
-    // First, so that no thread takes zeros for rows.
-    STANDING.fetch_add(1, SeqCst);
-    FAULTS.fetch_add(1, SeqCst);
+    ZEROS.come();
     let page = ptr::without_provenance_mut::<c_void>(address - address % page_size());
     // SAFETY: the page lies in a mapping that the guarded copy borrows, and a page that faults holds nothing. mmap(2) is one
     // system call, safe in a handler; errno, which it may set, is put back.
@@ -258,7 +244,7 @@ mod tests {
         assert!(!mapped.guarded(copy));
         file.set_len(SIZE).unwrap();
         assert!(!mapped.guarded(copy));
-        STANDING.store(0, SeqCst);
+        ZEROS.go((SIZE - 8192) / page_size() as u64);
     }
 
     #[test]

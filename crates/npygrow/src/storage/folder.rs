@@ -46,6 +46,24 @@ pub trait Folder: Send + Sync {
         }
     }
 
+    /// Gives the folder `from` in it the name `to`, at once; `false` where that name is a file's, or a folder's with something
+    /// in it.
+    fn place_folder(&self, from: &OsStr, to: &OsStr) -> Result<bool> {
+        let _ = from;
+        Err(error!(Unsupported, "this kind of folder has no folders in it").at(to.display()))
+    }
+
+    /// Swaps the names of two folders in it, at once.
+    fn swap_folders(&self, one: &OsStr, other: &OsStr) -> Result<()> {
+        let _ = one;
+        Err(error!(Unsupported, "this kind of folder has no folders in it").at(other.display()))
+    }
+
+    /// Removes the folder `name` in it with all that is there, if it is there.
+    fn remove_folder(&self, name: &OsStr) -> Result<()> {
+        Err(error!(Unsupported, "this kind of folder has no folders in it").at(name.display()))
+    }
+
     /// Keeps others out of the same call until what it gives is dropped: for making files that belong together. A folder that
     /// only one process can reach, or that cannot be locked, gives nothing.
     fn lock(&self) -> Result<Option<Box<dyn Any>>> {

@@ -1,7 +1,8 @@
 //! The wait for the one appender's lock, and the words when it ends in vain.
 
-use super::{Identity, Storage, sys};
+use super::{File, Identity, Storage, sys};
 use crate::error::{Error, Result, error};
+use core::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ pub(crate) enum Hold {
     Turn,
 }
 
-/// The files that appenders of this process hold while they are open. With the process's number, so that a fork does not
+/// The [`File`]s that appenders of this process hold while they are open. With the process's number, so that a fork does not
 /// take its parent's for its own.
 static HELD: Mutex<Vec<(Identity, u32)>> = Mutex::new(Vec::new());
 
@@ -68,7 +69,9 @@ pub(crate) fn acquire(storage: &mut dyn Storage, wait: &Wait, hold: Hold) -> Res
         };
         pause = (pause * 2).min(Duration::from_millis(20));
     }
+    // Another kind of storage would never strike itself off, and be taken for held long after.
     if let (Some(file), Hold::Open) = (file, hold)
+        && (storage as &dyn Any).is::<File>()
         && !held_here(file)
     {
         held().push((file, sys::process_id()));

@@ -24,6 +24,8 @@ mod watch;
 mod window;
 #[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
 mod word;
+#[cfg(all(feature = "std", target_os = "linux", target_has_atomic = "64"))]
+mod zeros;
 
 pub(crate) use latched::Latched;
 pub use memory::Memory;

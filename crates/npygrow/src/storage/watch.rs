@@ -42,7 +42,7 @@ impl Watch {
     /// Sleeps until the next look is due, at most for `left`.
     pub(crate) fn pause(&mut self, left: Option<Duration>) {
         let longest = if self.events.is_some() { LONGEST } else { LONGEST_WITHOUT_EVENTS };
-        let pause = (self.alive.elapsed() / 4).clamp(SHORTEST, longest).min(left.unwrap_or(longest));
+        let pause = due_in(self.alive.elapsed(), longest).min(left.unwrap_or(longest));
         match &self.events {
             Some(events) if pause > DEAF => {
                 if events.wait(pause) {
@@ -59,6 +59,11 @@ impl Watch {
         let there = sys::identity_at(path).map_err(|error| Error::io("cannot look up", &error))?;
         Ok(there != Some(*identity))
     }
+}
+
+/// How long to wait after so much silence.
+fn due_in(silence: Duration, longest: Duration) -> Duration {
+    (silence / 4).clamp(SHORTEST, longest)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -101,18 +106,22 @@ mod tests {
 
     #[test]
     fn pauses_grow_with_the_silence() {
+        let (mut silence, mut looks) = (Duration::ZERO, 0);
+        while silence < Duration::from_millis(400) {
+            let pause = due_in(silence, LONGEST_WITHOUT_EVENTS);
+            assert!((SHORTEST..=LONGEST_WITHOUT_EVENTS).contains(&pause), "{pause:?}");
+            (silence, looks) = (silence + pause, looks + 1);
+        }
+        assert!((10..60).contains(&looks), "{looks}");
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_what_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
         fs::write(&path, b"rows").unwrap();
         let mut watch = Watch::new(&File::open(&path, false).unwrap().unwrap(), None).unwrap();
         watch.events = None;
-        let start = Instant::now();
-        let mut looks = 0;
-        while start.elapsed() < Duration::from_millis(400) {
-            watch.pause(None);
-            looks += 1;
-        }
-        assert!((10..60).contains(&looks), "{looks}");
         let start = Instant::now();
         watch.pause(Some(Duration::ZERO));
         assert!(start.elapsed() < LONGEST_WITHOUT_EVENTS);

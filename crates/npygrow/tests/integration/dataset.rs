@@ -4,9 +4,10 @@
 use npygrow::storage::{Directory, Folder};
 use npygrow::{
     Appender, Column, ColumnPart, Dataset, DatasetAppender, Durability, ErrorKind, MAX_HEADER_SIZE, Options, Reader,
-    RecoverOptions, concat_folders, inspect_folder, recover_folder,
+    RecoverOptions, Tail, inspect_folder, recover_folder,
 };
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -187,8 +188,12 @@ fn a_column_that_was_replaced_cuts_no_other() {
     let refused = |what: &str, rows: u64| {
         let why = text(DatasetAppender::open(&path), ErrorKind::NeedsRecovery);
         assert!(why.contains(what), "{why}");
-        let recovery = recover_folder(&path, RecoverOptions::default()).unwrap();
-        assert_eq!(recovery.rows, rows);
+        let before = Dataset::open(&path, MAX_HEADER_SIZE).unwrap();
+        assert_eq!(text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NeedsRecovery), why);
+        assert_eq!(Reader::open(path.join("text/offsets.npy")).unwrap().len(), 6, "nothing is cut");
+        let dropping = RecoverOptions { tail: Tail::Drop, ..RecoverOptions::default() };
+        let recovery = recover_folder(&path, dropping).unwrap();
+        assert_eq!((recovery.rows, before.len()), (rows, rows));
         assert_eq!(DatasetAppender::open(&path).unwrap().len(), rows);
     };
     fresh();
@@ -211,6 +216,77 @@ fn a_column_that_was_replaced_cuts_no_other() {
     text(DatasetAppender::open(&path), ErrorKind::NotNpy);
     text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NotNpy);
     assert_eq!(Reader::open(path.join("text/offsets.npy")).unwrap().len(), 6, "nothing is cut for it");
+}
+
+/// What a crash of ours leaves is cut without being asked: nobody was told of it.
+#[test]
+fn recover_cuts_an_append_that_was_cut_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    append(&mut open(&path, Options::default()), &some(0, 5)).unwrap();
+    Appender::open(path.join("label.npy")).unwrap().append(&[9_u16, 9]).unwrap();
+    let values = path.join("text/values.npy");
+    fs::File::options().append(true).open(&values).unwrap().write_all(b"tail").unwrap();
+    let recovery = recover_folder(&path, RecoverOptions::default()).unwrap();
+    let told: Vec<_> =
+        recovery.columns.iter().map(|column| (&*column.name, column.held, column.cut, column.values.cut)).collect();
+    assert_eq!((recovery.rows, told), (5, vec![("label", 7, 2, 0), ("text", 5, 0, 4)]));
+    assert_eq!(read(&path), some(0, 5));
+    assert!(inspect_folder(&path, MAX_HEADER_SIZE).unwrap().advice.is_none());
+}
+
+/// A file that was cut short takes the rows of no other column with it, unless that is asked for.
+#[test]
+fn recover_asks_before_it_cuts_rows_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    append(&mut open(&path, Options::default()), &some(0, 5)).unwrap();
+    let label = path.join("label.npy");
+    let len = fs::metadata(&label).unwrap().len();
+    fs::File::options().write(true).open(&label).unwrap().set_len(len - 5).unwrap();
+    let kept = |rows: &str| {
+        format!(
+            "expected files that go together, found label.npy of {rows}, text/values.npy of 6 values, text/offsets.npy of 5 \
+             items: call recover(path, tail=\"drop\") to go on with the {rows} that all have, and lose the others"
+        )
+    };
+    assert_eq!(text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NeedsRecovery), kept("2 rows"));
+    fs::write(&label, crate::support::numpy(&[1, 2])).unwrap();
+    let why = text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NeedsRecovery);
+    assert!(why.contains("the header of label.npy is another program's"), "{why}");
+    npygrow::save(&label, &[0_u16; 0]).unwrap();
+    let why = text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NeedsRecovery);
+    assert!(why.ends_with("to go on with the 0 rows that all have, and lose the others"), "{why}");
+    // Values that are gone from the disk are not lost by it: nothing has to be asked.
+    npygrow::save(&label, &[0_u16, 1]).unwrap();
+    let values = path.join("text/values.npy");
+    fs::File::options().write(true).open(&values).unwrap().set_len(128 + 1).unwrap();
+    assert_eq!(recover_folder(&path, RecoverOptions::default()).unwrap().rows, 2);
+    assert_eq!(read(&path), some(0, 2));
+}
+
+#[test]
+fn columns_that_would_read_as_items_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let dtype = "<i8".parse().unwrap();
+    for names in [["values", "offsets"], ["offsets", "values"]] {
+        let mut run = DatasetAppender::open(&path).unwrap();
+        run.define(names[0], &dtype, &[]).unwrap();
+        assert_eq!(
+            text(run.define(names[1], &dtype, &[]), ErrorKind::Mismatch),
+            format!(
+                "columns {} and {} in one folder would read as items of different length: give one of them another name",
+                names[0], names[1]
+            )
+        );
+    }
+    let mut run = DatasetAppender::open(&path).unwrap();
+    run.define("values", &dtype, &[]).unwrap();
+    run.define_ragged("offsets", &dtype, &[]).unwrap();
+    let items = ColumnPart::Items { lengths: &[0], values: &[] };
+    run.append(1, &[("values", ColumnPart::Rows(&[0; 8])), ("offsets", items)]).unwrap();
+    assert_eq!(Dataset::open(&path, MAX_HEADER_SIZE).unwrap().len(), 1, "one file of the two is no item's");
 }
 
 /// The first append was cut short while it made the files.
@@ -258,30 +334,6 @@ fn several_appenders_take_turns() {
         let own: Vec<Row> = all.iter().filter(|row| row.0 / 1000 == who).cloned().collect();
         assert_eq!(own, some(who * 1000, 40), "the rows of {who}, in their order");
     }
-}
-
-#[test]
-fn folders_are_joined() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    for (name, from, count) in [("one", 0, 5), ("none", 0, 0), ("two", 5, 20_000)] {
-        append(&mut open(&path(name), Options::default()), &some(from, count)).unwrap();
-    }
-    let inputs = [path("one"), path("none"), path("two")];
-    assert_eq!(concat_folders(&inputs, path("all"), Options::default()).unwrap(), 20_005);
-    assert_eq!(read(&path("all")), some(0, 20_005));
-    assert_eq!(
-        text(concat_folders(&inputs, path("all"), Options::default()), ErrorKind::Io),
-        "cannot make a new file (mode \"x\"): File exists (os error 17)"
-    );
-    let mut other = DatasetAppender::open(path("other")).unwrap();
-    other.define("label", &"<u4".parse().unwrap(), &[]).unwrap();
-    other.append(0, &[("label", ColumnPart::Rows(&[]))]).unwrap();
-    let why =
-        text(concat_folders(&[path("one"), path("other")], path("wrong"), Options::default()), ErrorKind::Mismatch);
-    let found = "\"label\" with rows of dtype <u2 and shape (), found \"label\" with rows of dtype <u4 and shape ()";
-    assert!(why.ends_with(found), "{why}");
-    assert!(!path("wrong").exists());
 }
 
 /// A first append makes its columns while it holds the folder's lock.

@@ -2,8 +2,10 @@
 //! their ends.
 
 use crate::support::{Disk, NAME, fails, names, no_room, numpy, on_disk, ours, u32s, values};
-use npygrow::storage::{Memory, Storage};
-use npygrow::{Appender, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable, is_appendable, save};
+use npygrow::storage::{Folder, Memory, Storage};
+use npygrow::{
+    Appender, ErrorKind, MAX_HEADER_SIZE, Mode, Options, Order, Reader, Room, ensure_appendable, is_appendable, save,
+};
 use npygrow_testkit::faulty::{Call, Fault};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,44 @@ fn a_batch_that_failed_counts_nothing() {
         fails(batch.commit(), "Mismatch: this append failed before: begin a new one");
         assert_eq!(disk.shared.get(NAME), file);
     }
+}
+
+/// A full btrfs cuts nothing off.
+#[test]
+fn what_cannot_be_cut_off_is_cut_by_the_next_call() {
+    let disk = Disk::new(Some(&ours(&[1])));
+    let mut rows = disk.open(u32s()).unwrap();
+    let leave_bytes = |rows: &mut Appender| {
+        disk.faults.arm(Some(Call::SetLen), 0, Fault::Fails(28));
+        rows.begin(2).unwrap().write(&[9; 8]).unwrap();
+        assert_eq!(disk.faults.hit(), Some(Call::SetLen));
+    };
+    leave_bytes(&mut rows);
+    assert_eq!(disk.bytes(), [ours(&[1]), vec![9; 8]].concat());
+    disk.faults.arm(Some(Call::SetLen), 0, Fault::Fails(28));
+    let error = rows.append(&[2_u32]).unwrap_err();
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Io, Some(28)));
+    rows.append(&[3_u32]).unwrap();
+    assert_eq!(disk.bytes(), ours(&[1, 3]));
+    drop(rows);
+    // It was told: closing tries again, and says nothing.
+    for (again, left) in [(true, 8), (false, 0)] {
+        let mut rows = disk.open(u32s()).unwrap();
+        leave_bytes(&mut rows);
+        if again {
+            disk.faults.arm(Some(Call::SetLen), 0, Fault::Fails(28));
+        }
+        rows.close().unwrap();
+        assert_eq!(disk.bytes(), [ours(&[1, 3]), vec![9; left]].concat());
+    }
+    let mut rows = disk.open(u32s()).unwrap();
+    // What another program wrote since is not cut.
+    leave_bytes(&mut rows);
+    let theirs = [disk.bytes(), vec![7; 4]].concat();
+    let mut file = disk.shared.open(NAME.as_ref(), true).unwrap().unwrap();
+    file.write_all_at(theirs.len() as u64 - 4, &[7; 4]).unwrap();
+    assert_eq!(rows.append(&[4_u32]).unwrap_err().kind(), ErrorKind::Latched);
+    assert_eq!(disk.bytes(), theirs);
 }
 
 #[test]
@@ -169,7 +209,7 @@ fn a_callers_own_storage_is_locked_and_looked_at_before_it_is_changed() {
     let storage = disk.folder().open(NAME.as_ref(), true).unwrap().unwrap();
     let first = u32s().on(storage).unwrap();
     let storage = disk.folder().open(NAME.as_ref(), true).unwrap().unwrap();
-    assert!(error(u32s().on(storage)).contains("this very process"));
+    assert!(error(u32s().on(storage)).contains("locked by another appender"));
     drop(first);
     u32s().on(disk.folder().open(NAME.as_ref(), true).unwrap().unwrap()).unwrap();
 }

@@ -29,7 +29,7 @@ fn contents(size: u64, count: u64) -> Vec<u8> {
 }
 
 /// Writes the file back and has the system forget it, as far as it can; where not, the rows are merely in memory.
-fn forget(path: &Path) {
+pub(crate) fn forget(path: &Path) {
     File::open(path).unwrap().sync_all().unwrap();
     let file = format!("if={}", path.display());
     let _ = Command::new("dd").args([&file, "iflag=nocache", "count=0", "status=none"]).status();

@@ -4,7 +4,7 @@ use crate::support::foreign;
 use npygrow::storage::Directory;
 use npygrow::{
     Appender, Durability, ErrorKind, MAX_HEADER_SIZE, OnTail, Options, Ragged, RaggedAppender, Reader, RecoverOptions,
-    recover_folder,
+    Tail, recover_folder,
 };
 use std::fs;
 use std::path::Path;
@@ -27,6 +27,11 @@ fn plain(path: &Path) -> (Vec<i64>, Vec<u16>) {
     let offsets = Reader::open(path.join("offsets.npy")).unwrap();
     let values = Reader::open(path.join("values.npy")).unwrap();
     (offsets.rows(0..offsets.len()).unwrap(), values.rows(0..values.len()).unwrap())
+}
+
+/// How to cut what can be read.
+fn dropping() -> RecoverOptions {
+    RecoverOptions { tail: Tail::Drop, ..RecoverOptions::default() }
 }
 
 #[test]
@@ -123,7 +128,7 @@ fn values_without_offsets_are_cut() {
     add(7);
     assert_eq!(items(&path), [[1, 2]], "readers do not see them");
     let found = "expected files that go together, found values.npy of 3 values, offsets.npy of 1 item; ";
-    let advice = ": call recover(path) to go on with the 1 item that all have";
+    let advice = ": call recover(path, tail=\"drop\") to go on with the 1 item that all have, and lose the others";
     let asked = |on_tail| text(Appender::options().on_tail(on_tail).open_ragged(&path), ErrorKind::NeedsRecovery);
     for on_tail in [OnTail::Error, OnTail::Keep] {
         assert_eq!(asked(on_tail), format!("{found}on_tail asks not to cut any{advice}"));
@@ -143,7 +148,11 @@ fn values_without_offsets_are_cut() {
         format!("{found}offsets.npy was made after values.npy was last written{advice}")
     );
     assert_eq!(plain(&path), (vec![0, 2], vec![1, 2, 7]), "nothing is lost");
-    let recovery = recover_folder(&path, RecoverOptions::default()).unwrap();
+    assert_eq!(
+        text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NeedsRecovery),
+        format!("{found}offsets.npy was made after values.npy was last written{advice}")
+    );
+    let recovery = recover_folder(&path, dropping()).unwrap();
     assert_eq!((recovery.rows, recovery.columns[0].held, recovery.columns[0].cut), (1, 1, 0));
     assert_eq!(plain(&path), (vec![0, 2], vec![1, 2]));
 }
@@ -168,20 +177,26 @@ fn what_does_not_fit_together_is_refused() {
     assert_eq!(
         appending(ErrorKind::NeedsRecovery),
         format!(
-            "{found}was made after offsets.npy was last written: call recover(path) to go on with the 2 items that all have"
+            "{found}was made after offsets.npy was last written: call recover(path, tail=\"drop\") to go on with the 2 items \
+             that all have, and lose the others"
         )
     );
     assert_eq!(items(&path), [vec![1], vec![2, 3]]);
-    let recovery = recover_folder(&path, RecoverOptions::default()).unwrap();
+    text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NeedsRecovery);
+    let recovery = recover_folder(&path, dropping()).unwrap();
     assert_eq!((recovery.rows, items(&path)), (2, vec![vec![1], vec![2, 3]]));
     assert_eq!(RaggedAppender::open(&path).unwrap().len(), 2);
     make(&[0, 2, 4, 5, 9]);
     assert_eq!(
         appending(ErrorKind::NeedsRecovery),
-        format!("{found}ends within an item: call recover(path) to go on with the 1 item that all have")
+        format!(
+            "{found}ends within an item: call recover(path, tail=\"drop\") to go on with the 1 item that all have, and lose \
+             the others"
+        )
     );
     make(&[0, 1, 3, 2, 3]);
-    let recovery = recover_folder(&path, RecoverOptions::default()).unwrap();
+    text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NeedsRecovery);
+    let recovery = recover_folder(&path, dropping()).unwrap();
     assert_eq!((recovery.rows, plain(&path)), (2, (vec![0, 1, 3], vec![1, 2, 3])), "down again");
     make(&[1, 3]);
     let first = "expected offsets that go up from 0, found 1 first: nothing says where items begin";
@@ -331,6 +346,29 @@ fn items_are_gathered_in_any_order() {
     assert!(text(words.gather_into(&wanted, &mut out), ErrorKind::Mismatch).contains("was cut while it was read"));
 }
 
+/// From the disk: empty items, twins, neighbours that are read at once, and one that is longer than what is.
+#[test]
+fn items_are_gathered_from_the_disk() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("words");
+    let mut words = Appender::options().buffering(1 << 20).open_ragged(&path).unwrap();
+    let item = |item: u64| vec![item as u16; if item == 700 { 300_000 } else { (item * 31 % 5000) as usize }];
+    for number in 0..3000 {
+        words.append(&item(number)).unwrap();
+    }
+    words.sync().unwrap();
+    words.close().unwrap();
+    let all: Vec<u64> = (0..4000).map(|at| at * 7919 % 3000).collect();
+    for wanted in [&all[..], &all[..300], &[2999, 0, 700, 699, 700, 0, 701]] {
+        crate::gather::forget(&path.join("values.npy"));
+        let words = Ragged::open(&path, MAX_HEADER_SIZE).unwrap();
+        let mut out = vec![0; words.sizes(wanted).unwrap().iter().sum()];
+        words.gather_into(wanted, &mut out).unwrap();
+        let expected: Vec<u8> = wanted.iter().flat_map(|&number| item(number)).flat_map(u16::to_le_bytes).collect();
+        assert!(out == expected, "{} items", wanted.len());
+    }
+}
+
 /// As a power cut leaves offsets that were never synced: no value is cut on their word.
 #[test]
 fn offsets_of_zeros_cut_nothing() {
@@ -348,9 +386,11 @@ fn offsets_of_zeros_cut_nothing() {
     fs::write(&offsets, bytes).unwrap();
     for on_tail in [OnTail::Auto, OnTail::Drop] {
         let why = text(Appender::options().on_tail(on_tail).open_ragged(&path), ErrorKind::NeedsRecovery);
-        assert!(why.contains("; offsets.npy goes down: call recover(path)"), "{why}");
+        assert!(why.contains("; offsets.npy goes down: call recover(path, tail=\"drop\")"), "{why}");
     }
     assert_eq!(plain(&path), (vec![0, 1, 3, 0], vec![1, 2, 3, 4]));
-    assert_eq!(recover_folder(&path, RecoverOptions::default()).unwrap().rows, 2);
+    text(recover_folder(&path, RecoverOptions::default()), ErrorKind::NeedsRecovery);
+    assert_eq!(plain(&path), (vec![0, 1, 3, 0], vec![1, 2, 3, 4]), "nothing is cut");
+    assert_eq!(recover_folder(&path, dropping()).unwrap().rows, 2);
     assert_eq!(plain(&path), (vec![0, 1, 3], vec![1, 2, 3]));
 }

@@ -148,6 +148,11 @@ pub(crate) fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Swaps two names at once.
+pub(crate) fn swap(one: &Path, other: &Path) -> io::Result<()> {
+    Ok(linux::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
 /// Whether a store into a mapping of the 64 KiB (the largest page there is) around `offset` can never need new space. If it
 /// could, a full disk would be a SIGBUS instead of an error.
 ///

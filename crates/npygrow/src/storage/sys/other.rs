@@ -66,6 +66,11 @@ pub(crate) fn link_unnamed(_unnamed: &Path, _to: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Here no call is known that swaps names at once.
+pub(crate) fn swap(_one: &Path, _other: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub(crate) fn process_id() -> u32 {
     std::process::id()
 }

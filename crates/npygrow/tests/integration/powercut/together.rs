@@ -2,13 +2,14 @@
 //! every column has.
 
 mod controls;
+pub(crate) mod joins;
 
 use super::judge::Promise;
 use super::{said, settings};
 use npygrow::storage::Folder;
 use npygrow::{
     Appender, ColumnPart, DatasetAppender, Durability, ErrorKind, MAX_HEADER_SIZE, Options, RaggedAppender, Reader,
-    RecoverOptions, Result, recover_folder_in,
+    RecoverOptions, Result, Tail, recover_folder_in,
 };
 use npygrow_testkit::powercut::{Disk, Image, PowerFolder, Random, Walk, hash};
 use std::collections::HashSet;
@@ -259,8 +260,12 @@ fn judge(run: &Run, image: &Image, cut: usize) -> std::result::Result<(), String
     let mut handle = match open(&folder) {
         // Only what was never synced can be so broken that somebody has to say so.
         Err(error) if error.kind() == ErrorKind::NeedsRecovery && run.durability == Durability::Process => {
-            match recover_folder_in(folder.clone(), RecoverOptions::default()) {
+            let recover =
+                |tail| recover_folder_in(folder.clone(), RecoverOptions { tail, ..RecoverOptions::default() });
+            match recover(Tail::Keep) {
                 Err(error) if is_hollow(&error) => return Ok(()),
+                // It says what would go, and how to say so.
+                Err(error) if error.detail().contains("tail=\"drop\"") => recover(Tail::Drop).map_err(text)?,
                 recovered => recovered.map_err(text)?,
             };
             open(&folder).map_err(text)?
@@ -291,17 +296,30 @@ fn judge(run: &Run, image: &Image, cut: usize) -> std::result::Result<(), String
     Err(format!("after the next row: {} rows of {rows} and 1, begins with {}: {starts}", found[0].len(), begins.len()))
 }
 
-/// Cuts the power after each of the run's events; says what was wrong first, and how often of how many.
 pub(crate) fn sweep(run: &Run, states: usize, seed: u64) -> (Option<String>, usize, usize) {
+    sweep_folder(&run.folder, run.start, states, seed, &|image, cut| judge(run, image, cut))
+}
+
+/// What is wrong with what a cut after so many events left.
+type Judge<'a> = &'a dyn Fn(&Image, usize) -> std::result::Result<(), String>;
+
+/// Cuts the power after each of the events from `start` on; says what was wrong first, and how often of how many.
+pub(crate) fn sweep_folder(
+    folder: &PowerFolder,
+    start: usize,
+    states: usize,
+    seed: u64,
+    judge: Judge<'_>,
+) -> (Option<String>, usize, usize) {
     let mut random = Random(seed);
-    let events = run.folder.events();
+    let events = folder.events();
     let (mut disk, mut seen) = (Disk::default(), HashSet::new());
     let (mut first, mut wrong) = (None, 0);
     for cut in 0..=events.len() {
         if let Some(last) = cut.checked_sub(1) {
             disk.apply(&events[last]);
         }
-        if cut < run.start {
+        if cut < start {
             continue;
         }
         let mut images = vec![disk.cut(&mut |n| n - 1), disk.cut(&mut |_| 0)];
@@ -321,7 +339,7 @@ pub(crate) fn sweep(run: &Run, states: usize, seed: u64) -> (Option<String>, usi
             if !seen.insert(hash(&(cut, image_hash))) {
                 continue;
             }
-            let judged = catch_unwind(AssertUnwindSafe(|| judge(run, &image, cut)));
+            let judged = catch_unwind(AssertUnwindSafe(|| judge(&image, cut)));
             if let Err(why) = judged.unwrap_or_else(|_| Err("it panics".into())) {
                 wrong += 1;
                 first.get_or_insert_with(|| format!("cut {cut} of {}: {why}", events.len()));
@@ -365,7 +383,10 @@ const SCENARIOS: [Scenario; 5] = [
     }),
     ("take turns", |run| {
         let mut handles = [0, 1].map(|_| run.open(run.options().turns(true)));
-        for round in 0..5 {
+        run.append(&mut handles[0], 7, Promise::Counted);
+        // By the one that has not seen the files yet.
+        run.step(Promise::Durable, || handles[1].sync()).unwrap();
+        for round in 0..4 {
             run.append(&mut handles[round % 2], 7, Promise::Counted);
         }
     }),
