@@ -5,6 +5,7 @@ This folder is no package, so that the installed npygrow is tested, not its sour
 
 import faulthandler
 import os
+import sys
 
 import hypothesis
 import pytest
@@ -29,6 +30,9 @@ def pytest_unconfigure():
 def pytest_terminal_summary(terminalreporter):
     for report in terminalreporter.stats.get("skipped", ()):
         terminalreporter.write_line(f"skipped {report.nodeid}: {report.longrepr[2].removeprefix('Skipped: ')}")
+    if "kills" in sys.modules:
+        for line in sys.modules["kills"].figures():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,7 @@
 """concat: what NumPy's concatenate gives, all or nothing, and inputs that go as they are joined."""
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -13,7 +11,7 @@ import npygrow as ng
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import add, example, holds, npy, peak_of, refused, run, same, skip
+from support import add, example, holds, peak_of, refused, run, same
 
 DTYPES = ["<f4", ">i2", "S5", "<U3", "M8[s]", "?", "<c16", [("a", "<i4"), ("b", "<f8", (2,))]]
 
@@ -269,83 +267,7 @@ def test_consume_needs_space_for_one_input_more(path):
         ng.concat([path], path, consume=True, axis=0)
 
 
-# Killed at every system call ----------------------------------------------------------------------------------------
-
-CALLS = ["pwrite64", "pwritev2", "fdatasync", "fsync", "ftruncate", "linkat", "rename", "unlink", "copy_file_range"]
-ARRAYS = [np.arange(500), np.arange(0), np.arange(500, 700)]
-JOIN = """
-import glob, sys, npygrow as ng
-output, how = sys.argv[1:3]
-ng.concat(sys.argv[3:], output, consume=how == "consume", on_exists="append" if how == "append" else "error")
-"""
-
-
-def traced(path, how, parts, inject):
-    command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={','.join(CALLS)}", "-e", inject]
-    command += [sys.executable, "-P", "-c", JOIN, path, how, *parts]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("how", ["new", "append", "consume"])
-def test_killed_at_every_system_call(path, how):
-    parts = save(path.parent, *ARRAYS)
-    if shutil.which("strace") is None or traced(path, how, parts, "inject=sync:signal=KILL").returncode not in (0, 1):
-        skip("strace does not run here: kills at every system call are not tested")
-    kills = 0
-    before = [np.arange(5)] if how == "append" else []
-    for call in CALLS:
-        for time in range(1, 100):
-            for name in os.listdir(path.parent):
-                os.unlink(path.parent / name)
-            parts = save(path.parent, *ARRAYS)
-            if before:
-                ng.append(path, before[0])
-            done = traced(path, how, parts, f"inject={call}:signal=KILL:when={time}")
-            if done.returncode == 0:
-                break
-            assert done.returncode in (-9, 137), done.stderr
-            kills += 1
-            killed(path, how, parts, before)
-        else:
-            pytest.fail(f"{call} was called a hundred times")
-    assert kills >= (12 if how == "consume" else 2), kills
-
-
-def killed(path, how, parts, before):
-    """What a kill left is whole, and the same call finishes."""
-    rows = np.load(path) if path.exists() else None
-    if how != "consume":
-        assert all(part.exists() for part in parts)
-        if rows is None or len(rows) == len(before) * 5:
-            ng.concat(parts, path, on_exists="append")
-        holds(path, *before, *ARRAYS)
-        with ng.Appender(path):
-            pass
-        assert sorted(os.listdir(path.parent)) == [*(part.name for part in parts), path.name]
-        return
-    everything = np.concatenate(ARRAYS)
-    if rows is not None:
-        same(rows, everything[: len(rows)])
-    ends = np.cumsum([len(array) for array in ARRAYS])
-    for part, array, end in zip(parts, ARRAYS, ends, strict=True):
-        if part.exists():
-            same(np.load(part), array)
-        else:
-            assert len(rows) >= end
-    journal = path.parent / f".{path.name}.npygrow-concat"
-    if journal.exists():
-        if rows is not None:
-            with refused(ng.NeedsRecoveryError, path, "concat", re_name(journal)):
-                ng.Appender(path)
-        ng.concat([] if rows is not None and len(rows) == 700 else parts, path, consume=True)
-    elif any(part.exists() for part in parts):
-        ng.concat(parts, path, consume=True)
-    holds(path, *ARRAYS)
-    assert os.listdir(path.parent) == [path.name]
-
-
-def re_name(path):
-    return os.path.basename(path).replace(".", r"\.")
+# Killed --------------------------------------------------------------------------------------------------------------
 
 
 def test_killed_by_chance_while_it_is_done_again(path):

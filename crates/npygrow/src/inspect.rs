@@ -3,6 +3,7 @@
 use crate::create::{Place, missing};
 use crate::error::{ErrorKind, Result, count};
 use crate::format::{Dtype, Order};
+use crate::joining;
 use crate::open::{Found, Growth, Health, find};
 use crate::storage::Folder;
 use alloc::format;
@@ -47,14 +48,14 @@ pub struct Report {
 }
 
 impl Report {
-    fn new(found: Found) -> Self {
+    fn new(Look { found, joining }: Look) -> Self {
         let rows_on_disk = match found.health {
             Health::Clean | Health::Sequence => found.rows,
             Health::Tail { rows, .. } => found.rows.saturating_add(rows),
             Health::Truncated { rows, .. } => rows,
         };
         Report {
-            advice: advice(&found),
+            advice: joining.or_else(|| advice(&found)),
             room: found.growth.max_rows(),
             ours: matches!(found.growth, Growth::Ours(_)),
             rows: found.rows,
@@ -138,39 +139,52 @@ pub fn inspect_in(folder: Arc<dyn Folder>, name: &OsStr, max_header_size: u64) -
 ///
 /// As [`inspect`].
 pub fn is_appendable(path: impl AsRef<Path>, max_header_size: u64) -> Result<bool> {
-    let Some(found) = unless_moving(look(path.as_ref(), max_header_size))? else { return Ok(false) };
+    let Some(look) = unless_moving(look(path.as_ref(), max_header_size))? else { return Ok(false) };
+    let found = &look.found;
     let whole = match found.health {
         Health::Clean => true,
         Health::Tail { .. } => matches!(found.growth, Growth::Ours(_)),
         Health::Truncated { .. } | Health::Sequence => false,
     };
-    Ok(whole && found.growth.max_rows().is_some_and(|max| max > found.rows))
+    Ok(whole && look.joining.is_none() && found.growth.max_rows().is_some_and(|max| max > found.rows))
 }
 
-/// Whether the file at `path` holds more or fewer bytes than its header counts, or its rows are half moved.
+/// Whether the file at `path` holds more or fewer bytes than its header counts, or its rows are half moved, or a concat that
+/// consumes its inputs was interrupted here.
 ///
 /// # Errors
 ///
 /// As [`inspect`].
 pub fn needs_recovery(path: impl AsRef<Path>, max_header_size: u64) -> Result<bool> {
-    let found = unless_moving(look(path.as_ref(), max_header_size))?;
-    Ok(found.is_none_or(|found| found.health != Health::Clean))
+    let look = unless_moving(look(path.as_ref(), max_header_size))?;
+    Ok(look.is_none_or(|look| look.joining.is_some() || look.found.health != Health::Clean))
+}
+
+/// What there is at a path, and what to call where a concat that consumes its inputs was interrupted.
+struct Look {
+    found: Found,
+    joining: Option<String>,
 }
 
 /// `None` for a file whose rows are being moved in place: all that [`find`] calls in need of recovery.
-fn unless_moving(found: Result<Found>) -> Result<Option<Found>> {
-    match found {
+fn unless_moving(look: Result<Look>) -> Result<Option<Look>> {
+    match look {
         Err(error) if error.kind() == ErrorKind::NeedsRecovery => Ok(None),
-        found => found.map(Some),
+        look => look.map(Some),
     }
 }
 
-fn look(path: &Path, max_header_size: u64) -> Result<Found> {
+fn look(path: &Path, max_header_size: u64) -> Result<Look> {
     let place = Place::resolve(path);
     place.and_then(|place| look_at(&place, max_header_size)).map_err(|error| error.at(path.display()))
 }
 
-fn look_at(place: &Place, max_header_size: u64) -> Result<Found> {
+fn look_at(place: &Place, max_header_size: u64) -> Result<Look> {
     let storage = place.folder.open(&place.name, false)?.ok_or_else(missing)?;
-    find(&*storage, max_header_size)
+    let found = find(&*storage, max_header_size)?;
+    let joining = match joining::refuse(&*place.folder, &place.name, &*storage) {
+        Err(error) if error.kind() == ErrorKind::NeedsRecovery => Some(error.detail().to_string()),
+        done => done.map(|()| None)?,
+    };
+    Ok(Look { found, joining })
 }

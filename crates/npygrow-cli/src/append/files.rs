@@ -86,7 +86,8 @@ impl Append {
 
     /// Appends the rows of the files in one piece.
     fn copy(&self, want: &Rows, views: &[View], done: &mut Done, watched: Option<&mut dyn Write>) -> Result<()> {
-        let mut appender = self.options().order(want.order).open(&self.output)?;
+        // Without a buffer: when it is said that they could not be appended, nothing tries again.
+        let mut appender = self.options().order(want.order).buffering(0).open(&self.output)?;
         appender.define(&want.dtype, &want.row_shape)?;
         let rows = views.iter().fold(0, |rows: u64, view| rows.saturating_add(view.len()));
         let size = views.iter().map(|view| view.bytes().len() as u64).sum();
@@ -99,7 +100,6 @@ impl Append {
             bar.at(copied, size);
         }
         batch.commit()?;
-        appender.commit()?;
         *done = Done { appended: rows, rows: Some(appender.len()), dropped: appender.dropped(), ..Done::default() };
         appender.close()
     }

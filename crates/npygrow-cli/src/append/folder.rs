@@ -133,7 +133,8 @@ impl Append {
     }
 
     fn append_items(&self, batches: &[Batch], done: &mut Done) -> Result<()> {
-        let mut appender = self.options().open_ragged(&self.output)?;
+        // Without a buffer, as in `copy`.
+        let mut appender = self.options().buffering(0).open_ragged(&self.output)?;
         done.noun = "item";
         done.dropped = appender.dropped();
         for (_, column) in batches.iter().flatten() {
@@ -141,7 +142,6 @@ impl Append {
             appender.define(items.dtype(), row_shape(items.values()))?;
             let (lengths, values) = parts(items)?;
             appender.extend_bytes(&lengths, values)?;
-            appender.commit()?;
             done.appended += items.len();
             done.rows = Some(appender.len());
         }
@@ -149,7 +149,8 @@ impl Append {
     }
 
     fn append_columns(&self, batches: &[Batch], done: &mut Done) -> Result<()> {
-        let mut appender = self.options().open_dataset(&self.output)?;
+        // Without a buffer, as in `copy`.
+        let mut appender = self.options().buffering(0).open_dataset(&self.output)?;
         done.dropped = appender.dropped();
         for batch in batches {
             for (name, column) in batch {
@@ -172,7 +173,6 @@ impl Append {
             });
             let rows = batch.first().map_or(0, |(_, column)| column.len());
             appender.append(rows, &given.collect::<Vec<_>>())?;
-            appender.commit()?;
             done.appended += rows;
             done.rows = Some(appender.len());
         }

@@ -63,8 +63,9 @@ pub(super) fn run(mut job: Job<'_>, progress: &mut dyn FnMut(u64, u64) -> Result
     joining.map_err(|error| {
         if before == 0 { work.withdraw(&job, error, &parts) } else { error.and(again(work.done, &parts)) }
     })?;
-    sync_folders(parts.iter().map(|part| &part.place))?;
-    Journal::remove(&*job.output.folder, &job.output.name)?;
+    sync_folders(parts.iter().map(|part| &part.place))
+        .and_then(|()| Journal::remove(&*job.output.folder, &job.output.name))
+        .map_err(|error| error.and("every input is joined and gone"))?;
     let joined = joined(&work.appender, work.rows_before, &parts, work.shared);
     work.appender.close()?;
     Ok(Joined { inputs_before: before as u64, ..joined })

@@ -5,7 +5,7 @@ use crate::support::{fails, le, no_room, numpy, ours};
 use npygrow::storage::Folder;
 use npygrow::{
     Appender, ConcatOptions, ErrorKind, Joined, MAX_HEADER_SIZE, OnExists, Reader, RecoverOptions, Result, Room,
-    concat_in, ensure_appendable_in, recover_in,
+    concat_in, ensure_appendable_in, inspect_in, recover_in,
 };
 use npygrow_testkit::faulty::{Call, Fault, Faults, FaultyFolder};
 use npygrow_testkit::powercut::{Disk, Image, PowerFolder, Random, Walk};
@@ -335,6 +335,8 @@ fn nobody_else_changes_an_output_under_way() {
                 again to finish it, or remove shared/.rows.npy.npygrow-concat to keep the file as it is";
     let before = folder.image();
     let name = OUT.as_ref();
+    let report = inspect_in(folder.clone(), name, MAX_HEADER_SIZE).unwrap();
+    assert_eq!(report.advice.as_deref(), text.strip_prefix("NeedsRecovery: "));
     fails(Appender::options().open_in(folder.clone(), name).map(drop), text);
     fails(recover_in(folder.clone(), name, RecoverOptions::default()), text);
     fails(ensure_appendable_in(folder.clone(), name, Room::Compact, MAX_HEADER_SIZE), text);
