@@ -234,6 +234,8 @@ class FolderWork(Work):
 
     def goes_on(self, folder, found, told, straight):
         path = folder / self.out
+        if found is None and self.again is not None:
+            found = self.once_more(folder, found)
         if found is not None and not straight:
             report = ng.inspect(path)
             assert report.rows == found

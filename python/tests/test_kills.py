@@ -151,7 +151,7 @@ def of_command(npy):
     yield Work("npy concat --consume, gone on with", [*consume[:4], *names[:2]], half_consumed(npy), [OLD, BOTH], BOTH,
                consumes=names[1:2])  # fmt: skip
     yield FolderWork("npy append, folders", [npy, "append", "run", "in"], run_of(8, 12), [8, 12])
-    yield FolderWork("npy concat, folders", [npy, "concat", "run", "in0", "in"], run_of(8, 12, joins=True), [None, 0, 8, 12])
+    yield FolderWork("npy concat, folders", [npy, "concat", "run", "in0", "in"], run_of(8, 12, joins=True), [None, 12], 12)
     yield FolderWork("npy truncate, folder", [npy, "truncate", "run", "5"], run_of(8), [8, 5], 5, in_parts=True)
     yield FolderWork("npy recover, folder", [npy, "recover", "run"], uneven, [8], 8)
 
@@ -221,6 +221,8 @@ def of_python():
     yield Work("concat", program(join.format(False)), made(OLD, OLD[:0], NEW), [None, BOTH])
     yield Work("concat(consume=True)", program(join.format(True)), made(OLD, OLD[:0], NEW), [None, OLD[:0], OLD, BOTH], BOTH,
                consumes=names)  # fmt: skip
+    joined = program("tried(ng.concat, ['in0', 'in'], 'run')")
+    yield FolderWork("concat, folders", joined, run_of(8, 12, joins=True), [None, 12], 12)
     here = os.path.dirname(__file__)
     for kind, items in [("DatasetAppender", False), ("RaggedAppender", True)]:
         verb = "extend" if items else "append"
