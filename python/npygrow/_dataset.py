@@ -273,7 +273,7 @@ def open_folder(path: str, mode: Literal["r", "r+", "c"], max_header_size: int) 
     if mode != "r":
         reading = 'a folder is opened for reading alone, mode="r"'
         raise ValueError(f"{path}: {reading}, not {mode!r}: open its files one by one")
-    if all(os.path.exists(os.path.join(path, name)) for name in ("values.npy", "offsets.npy")):
+    if any(os.path.exists(os.path.join(path, name)) for name in ("values.npy", "offsets.npy")):
         return Ragged(path, max_header_size=max_header_size)
     return Dataset(path, max_header_size=max_header_size)
 

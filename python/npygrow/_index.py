@@ -41,6 +41,8 @@ def many(path: str, indices: ArrayLike, count: int, what: str, *, masks: bool) -
         return np.flatnonzero(given).astype(np.int64, copy=False)
     if given.size == 0:
         return np.empty(0, np.int64)
+    if given.dtype == bool:
+        raise IndexError(f"{path}: expected integers as {what} numbers, found a mask: index with it, as in rows[mask]")
     if given.dtype.kind not in "iu":
         raise IndexError(f"{path}: expected integers as {what} numbers, found {given.dtype}")
     wrong = (given < -count) | (given >= count)

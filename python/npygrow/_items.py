@@ -122,7 +122,7 @@ def _rows(rows: Any, path: str, spec: ColumnSpec | None) -> _Array:
 def _item(item: Any, path: str, dtype: _Dtype | None, row_shape: _Shape | None) -> _Array:
     """An item as an array; an empty list has no type and no shape of its own."""
     if isinstance(item, str):
-        raise MismatchError(f"{path}: expected an item, found a str: call append_text, or give text.encode()")
+        raise MismatchError(f"{path}: expected an item, found a str: give text.encode()")
     if isinstance(item, bytes | bytearray):
         _refuse_bytes(type(item).__name__, path, dtype)
         return np.frombuffer(item, np.uint8)

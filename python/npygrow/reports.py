@@ -13,6 +13,7 @@ __all__ = [
     "ColumnRecovery",
     "ColumnReport",
     "Dropped",
+    "FolderJoined",
     "FolderRecovery",
     "FolderReport",
     "Joined",

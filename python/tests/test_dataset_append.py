@@ -168,7 +168,7 @@ def test_refusals(path):
                 good | {"label": np.array([2**64 - 1], "u8")},
             ),
             (
-                "column text: item 0: expected an item, found a str: call append_text, or give text.encode()",
+                "column text: item 0: expected an item, found a str: give text.encode()",
                 good | {"text": ["a"]},
             ),
             ("column text: expected lengths of 3 values in all, found 2", good | {"text": (np.zeros(3, "u1"), [2])}),

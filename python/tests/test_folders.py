@@ -169,7 +169,7 @@ def test_an_empty_column_takes_no_other_with_it(parts):
 
 def test_a_missing_file(parts):
     (parts[0] / "text" / "offsets.npy").unlink()
-    text = "offsets.npy is missing beside values.npy: without it nothing says where an item begins"
+    text = "offsets.npy is missing beside values.npy: without it nothing says where an item begins: put it back"
     with refused(ng.NeedsRecoveryError, parts[0], text):
         ng.DatasetAppender(parts[0])
     for verb in (ng.open, ng.inspect, ng.recover, ng.is_appendable, ng.needs_recovery, ng.ensure_appendable):
@@ -177,7 +177,7 @@ def test_a_missing_file(parts):
             verb(parts[0])
     assert len(np.load(parts[0] / "label.npy")) == 5
     (parts[1] / "text" / "values.npy").unlink()
-    text = "values.npy is missing beside offsets.npy, which counts 3 items"
+    text = "values.npy is missing beside offsets.npy, which counts 3 items: put it back"
     with refused(ng.NeedsRecoveryError, parts[1], text):
         ng.DatasetAppender(parts[1])
 
@@ -227,10 +227,24 @@ def test_two_appenders(parts):
     holds(parts[0], 5)
 
 
-def test_columns_that_would_read_as_items(tmp_path):
-    text = "columns {} and {} in one folder would read as items of different length: give one of them another name"
+def test_a_column_that_would_read_as_items(tmp_path):
+    text = "column {}: values.npy and offsets.npy are the files of items of different length: give it another name"
     with ng.DatasetAppender(tmp_path / "run") as run:
-        with pytest.raises(ng.MismatchError, match=re.escape(text.format("offsets", "values")) + "$"):
-            run.append({"values": [1], "offsets": [2]})
+        for name in ("values", "offsets"):
+            with pytest.raises(ng.MismatchError, match=re.escape(text.format(name)) + "$"):
+                run.append({name: [1], "label": [2]})
         run.append({"value": [1], "offset": [2]})
     assert list(ng.open(tmp_path / "run").columns) == ["offset", "value"]
+
+
+def test_items_whose_offsets_are_gone_are_no_dataset(tmp_path):
+    path = tmp_path / "words"
+    with ng.RaggedAppender(path, dtype="u1", row_shape=()) as words:
+        words.append([1, 2])
+    (path / "offsets.npy").unlink()
+    for verb in (ng.open, ng.Ragged, ng.recover, ng.inspect, ng.RaggedAppender):
+        with pytest.raises((ng.NpyError, OSError), match="offsets.npy"):
+            verb(path)
+    for verb in (ng.Dataset, ng.DatasetAppender):
+        with pytest.raises(ng.MismatchError, match="found one of items of different length: open it as ragged$"):
+            verb(path)

@@ -227,7 +227,9 @@ def of_python():
     for kind, items in [("DatasetAppender", False), ("RaggedAppender", True)]:
         verb = "extend" if items else "append"
         fresh = {"dtype": "u1", "row_shape": ()} if items else {"ragged": "t"}
-        for name, options, tell in [("", {}, TELL), (", power", {"durability": "power"}, TELL), (", buffered", {"buffering": 150}, "")]:
+        variants = [("", {}, TELL), (", buffered", {"buffering": 150}, "")]
+        variants += [(f", {name}", {"durability": name}, TELL) for name in ("ordered", "power")]
+        for name, options, tell in variants:
             code = FOLDERS.format(here=here, kind=kind, verb=verb, items=items, options=options, tell=tell)
             yield FolderWork(kind + name, program(code), run_of(8, items=items), [8, 12, 16, 20, 24], items=items)
         code = FOLDERS.format(here=here, kind=kind, verb=verb, items=items, options=fresh, tell=TELL)

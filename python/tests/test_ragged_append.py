@@ -189,7 +189,7 @@ def test_refusals(path):
     with ng.RaggedAppender(path, dtype="i4", row_shape=()) as words:
         words.append([1, 2])
         for text, item in [
-            ("expected an item, found a str: call append_text, or give text.encode()", "text"),
+            ("expected an item, found a str: give text.encode()", "text"),
             ("expected values of dtype int32, found bytes, which are uint8: give an array", b"bytes"),
             ("expected one or more rows, found a single value (0-d): append [value]", 3),
             ("expected rows of shape (), found an array of shape (1, 1), whose rows have shape (1,)", [[1]]),

@@ -24,7 +24,7 @@ use crate::guard::Guarded;
 /// Parameters
 /// ----------
 /// path : str, bytes or os.PathLike
-///     The file; or the folder of a `Ragged`, which has a values.npy and an offsets.npy, or else of a `Dataset`.
+///     The file; or the folder of a `Ragged`, which has a values.npy or an offsets.npy, or else of a `Dataset`.
 /// mode : {"r", "r+", "c"}
 ///     Read the values; change them in the file; change a copy of them that nobody else sees. As `numpy.load` has them.
 ///     Folders are opened for reading alone.

@@ -70,7 +70,7 @@ impl<'a> Part<'a> {
 
 /// Whether the folder holds items, and no columns: the library's own rule.
 pub(crate) fn is_items(path: &Path) -> bool {
-    path.join(VALUES).exists() && path.join(OFFSETS).exists()
+    path.join(VALUES).exists() || path.join(OFFSETS).exists()
 }
 
 /// What a row of the folder is called.

@@ -113,6 +113,23 @@ impl Desk {
         }
     }
 
+    /// Puts a block there to be asked for; one that nobody will ask for any more is dropped.
+    pub(super) fn put(&self, block: Result<Block>) {
+        // Dropped after the lock, which a block that is dropped takes.
+        let mut block = Some(block);
+        self.change(|state| {
+            if !state.closed {
+                state.ready = block.take();
+            }
+        });
+    }
+
+    /// Ends the reading. A block that stays here would hold the desk that holds it.
+    pub(super) fn close(&self) {
+        let mut left = None;
+        self.change(|state| (state.closed, left) = (true, state.ready.take()));
+    }
+
     /// Waits for the next block; `false` when it is not there in time.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
         self.change(|state| state.wanted = state.ready.is_none());
@@ -173,6 +190,17 @@ mod tests {
         assert!(desk.wait(Duration::ZERO));
         assert_eq!(desk.take().unwrap().rows(), 3);
         assert!(!desk.wait(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_goes_with_the_desk() {
+        let desk = Arc::new(Desk::new());
+        let block = || Ok(Block { rows: 3, memory: Memory::default(), desk: desk.clone() });
+        desk.change(|state| state.held = 2);
+        desk.put(block());
+        desk.close();
+        desk.put(block());
+        assert_eq!((Arc::strong_count(&desk), desk.state().held), (1, 0));
     }
 
     #[test]

@@ -217,7 +217,7 @@ impl Iterator for Batches {
 impl Drop for Batches {
     fn drop(&mut self) {
         if let Some(desk) = &self.desk {
-            desk.change(|state| state.closed = true);
+            desk.close();
         }
     }
 }
@@ -250,7 +250,7 @@ impl Reading {
             // Not under the lock: a block that is dropped takes it.
             let read = self.read(batch, &mut block).map(|()| block);
             let failed = read.is_err();
-            desk.change(|state| state.ready = Some(read));
+            desk.put(read);
             if failed {
                 return;
             }

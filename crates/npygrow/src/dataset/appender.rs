@@ -2,7 +2,7 @@ use super::{Kind, check_name, columns_in, file_name, is_items};
 use crate::create::exists;
 use crate::error::{Error, Result, error};
 use crate::format::{Dtype, Order};
-use crate::group::{Column, ColumnPart, Group, file_options};
+use crate::group::{Column, ColumnPart, Group, OFFSETS, VALUES, file_options};
 use crate::open::Spec;
 use crate::options::{Mode, Options};
 use crate::ragged::open_column;
@@ -15,7 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::ops::Range;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// Appends to all columns of a folder at once: each a plain `NAME.npy`, or a folder `NAME` of items of different length.
@@ -148,7 +148,7 @@ impl DatasetAppender {
                     self.names()
                 )));
             }
-            self.check_pair(name, kind)?;
+            self.check_file(name, kind)?;
             // What cannot be a file's header is refused now.
             Spec { dtype: dtype.clone(), order: Order::C, row_shape: row_shape.to_vec() }
                 .header(0, self.options.header_limit())
@@ -165,22 +165,15 @@ impl DatasetAppender {
         column.values.expect(Some(dtype.clone()), Some(row_shape.to_vec()))
     }
 
-    /// Refuses the two files that would be taken for items.
-    fn check_pair(&self, name: &str, kind: Kind) -> Result<()> {
-        const PAIR: [&str; 2] = ["values", "offsets"];
-        let is_plain = |name: &str| {
-            let there = self.group.columns().iter().any(|column| column.name == name && column.offsets.is_none());
-            there || self.defined.get(name).is_some_and(|(kind, ..)| *kind == Kind::Plain)
-        };
-        let other = PAIR.iter().position(|one| *one == name && kind == Kind::Plain).map(|at| PAIR[1 - at]);
-        match other.filter(|other| is_plain(other)) {
-            None => Ok(()),
-            Some(other) => Err(self.group.named(error!(
+    /// Refuses a file that would be taken for one of items.
+    fn check_file(&self, name: &str, kind: Kind) -> Result<()> {
+        if kind == Kind::Plain && [VALUES, OFFSETS].map(OsString::from).contains(&file_name(name)) {
+            return Err(self.group.named(error!(
                 Mismatch,
-                "columns {other} and {name} in one folder would read as items of different length: give one of them another \
-                 name"
-            ))),
+                "column {name}: {VALUES} and {OFFSETS} are the files of items of different length: give it another name"
+            )));
         }
+        Ok(())
     }
 
     fn names(&self) -> String {

@@ -138,15 +138,20 @@ impl Files {
         Ok((recover_in(self.folder.clone(), &self.values, options)?, offsets))
     }
 
-    /// Cuts it to its first `rows` rows, offsets first.
+    /// Cuts it to its first `rows` rows, offsets first. A file that has no more is left alone: who takes turns may be adding
+    /// to it.
     pub(super) fn cut(&self, rows: u64, max_header_size: u64) -> Result<()> {
         let mut end = rows;
         if let Some(name) = &self.offsets {
             let (storage, offsets) = self.found(name, max_header_size)?;
-            end = if held(&offsets) == 0 { 0 } else { offset_at(&*storage, &offsets, rows)? };
-            cut_in(self.folder.clone(), name, rows + 1, max_header_size)?;
+            let held = held(&offsets);
+            end = if held == 0 { 0 } else { offset_at(&*storage, &offsets, rows)? };
+            if held > rows + 1 {
+                cut_in(self.folder.clone(), name, rows + 1, max_header_size)?;
+            }
         }
-        cut_in(self.folder.clone(), &self.values, end, max_header_size)
+        let (_, values) = self.found(&self.values, max_header_size)?;
+        if held(&values) > end { cut_in(self.folder.clone(), &self.values, end, max_header_size) } else { Ok(()) }
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn columns_in(folder: &dyn Folder) -> Result<BTreeMap<String, Kind>> 
         let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
         let inside = folder.folder(OsStr::new(name), false)?;
         let (name, kind) = match (inside, name.strip_suffix(NPY)) {
-            (Some(inside), _) if is_ragged(&*inside)? => (name, Kind::Ragged),
+            (Some(inside), _) if is_items(&*inside)? => (name, Kind::Ragged),
             (None, Some(stem)) => (stem, Kind::Plain),
             _ => continue,
         };
@@ -60,14 +60,10 @@ pub(crate) fn columns_in(folder: &dyn Folder) -> Result<BTreeMap<String, Kind>> 
     Ok(columns)
 }
 
-/// Whether a folder may be a column of items of different length, of which one file is missing at most.
-fn is_ragged(folder: &dyn Folder) -> Result<bool> {
-    Ok(folder.identity(OsStr::new(VALUES))?.is_some() || folder.identity(OsStr::new(OFFSETS))?.is_some())
-}
-
-/// Whether the folder itself holds items, and no columns.
+/// Whether a folder holds items of different length and no columns. One of the two files says so: the other may be missing,
+/// which is then said, or not made yet.
 pub(crate) fn is_items(folder: &dyn Folder) -> Result<bool> {
-    Ok(folder.identity(OsStr::new(VALUES))?.is_some() && folder.identity(OsStr::new(OFFSETS))?.is_some())
+    Ok(folder.identity(OsStr::new(VALUES))?.is_some() || folder.identity(OsStr::new(OFFSETS))?.is_some())
 }
 
 /// Refuses a name that no file can have, or that would be overlooked.

@@ -1,4 +1,4 @@
-use super::{Kind, columns_in, file_name};
+use super::{Kind, columns_in, file_name, is_items};
 use crate::bookmark::Bookmark;
 use crate::error::{Error, Result, error};
 use crate::ragged::{Ragged, RaggedBookmark};
@@ -99,7 +99,14 @@ impl Dataset {
     pub fn open(path: impl AsRef<Path>, max_header_size: u64) -> Result<Self> {
         let path = path.as_ref();
         let open = || {
-            let listed = columns_in(&Directory::at(path)?)?;
+            let folder = Directory::at(path)?;
+            if is_items(&folder)? {
+                return Err(error!(
+                    Mismatch,
+                    "expected a folder of columns, found one of items of different length: open it as ragged"
+                ));
+            }
+            let listed = columns_in(&folder)?;
             if listed.is_empty() {
                 return Err(error!(
                     Mismatch,

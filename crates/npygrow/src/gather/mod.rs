@@ -146,7 +146,7 @@ fn copy_in_parallel<'o>(
     }
     // A touched page pays off later, and a fault touches its neighbours too: with small pieces, or many of the file's, so soon
     // that there are none.
-    let pays_off = out.len() / all.len().max(1) < 2048 || source.map.len() / 512 < out.len();
+    let pays_off = out.len() / all.len().max(1) < 2048 || source.map.len() / 64 < out.len();
     let mut left = Left { pieces, range: all, out, pays_off };
     let (began, whole) = (Instant::now(), left.work());
     let mut missing = copy(source, &mut left, PILOT)?;

@@ -68,12 +68,15 @@ impl Column {
         if !offsets.is_made() && !self.values.is_empty() {
             return Err(error!(
                 NeedsRecovery,
-                "{OFFSETS} is missing beside {VALUES}: without it nothing says where an item begins"
+                "{OFFSETS} is missing beside {VALUES}: without it nothing says where an item begins: put it back"
             ));
         }
         if !self.values.is_made() && offsets.len() > 1 {
             let items = count(offsets.len() - 1, "item");
-            return Err(error!(NeedsRecovery, "{VALUES} is missing beside {OFFSETS}, which counts {items}"));
+            return Err(error!(
+                NeedsRecovery,
+                "{VALUES} is missing beside {OFFSETS}, which counts {items}: put it back"
+            ));
         }
         Ok(())
     }

@@ -243,6 +243,7 @@ impl Ragged {
     /// As [`View::refresh`].
     pub fn refresh(&mut self) -> Result<Range<u64>> {
         let was = self.items;
+        self.forget_uncounted()?;
         // Offsets first, as when it was opened.
         self.offsets.refresh()?;
         self.values.refresh()?;
@@ -253,6 +254,18 @@ impl Ragged {
         }
         self.items = items;
         Ok(was..items)
+    }
+
+    /// Values and offsets of no item that is shown may be cut again, by the next appender after a crash, and are no loss then.
+    fn forget_uncounted(&mut self) -> Result<()> {
+        let offsets = if self.offsets.is_empty() { 0 } else { self.items + 1 };
+        let values = if self.items == 0 { 0 } else { self.offset(self.items)? };
+        for (view, rows) in [(&mut self.offsets, offsets), (&mut self.values, values)] {
+            if view.len() > rows {
+                *view = view.clone().first(rows)?;
+            }
+        }
+        Ok(())
     }
 
     /// How many items there are in the files as they are mapped, shown or not.

@@ -266,27 +266,42 @@ fn recover_asks_before_it_cuts_rows_that_can_be_read() {
 }
 
 #[test]
-fn columns_that_would_read_as_items_are_refused() {
+fn a_column_that_would_read_as_items_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let dtype = "<i8".parse().unwrap();
-    for names in [["values", "offsets"], ["offsets", "values"]] {
-        let mut run = DatasetAppender::open(&path).unwrap();
-        run.define(names[0], &dtype, &[]).unwrap();
+    let mut run = DatasetAppender::open(&path).unwrap();
+    for name in ["values", "offsets"] {
         assert_eq!(
-            text(run.define(names[1], &dtype, &[]), ErrorKind::Mismatch),
+            text(run.define(name, &dtype, &[]), ErrorKind::Mismatch),
             format!(
-                "columns {} and {} in one folder would read as items of different length: give one of them another name",
-                names[0], names[1]
+                "column {name}: values.npy and offsets.npy are the files of items of different length: give it another name"
             )
         );
     }
-    let mut run = DatasetAppender::open(&path).unwrap();
-    run.define("values", &dtype, &[]).unwrap();
     run.define_ragged("offsets", &dtype, &[]).unwrap();
-    let items = ColumnPart::Items { lengths: &[0], values: &[] };
-    run.append(1, &[("values", ColumnPart::Rows(&[0; 8])), ("offsets", items)]).unwrap();
-    assert_eq!(Dataset::open(&path, MAX_HEADER_SIZE).unwrap().len(), 1, "one file of the two is no item's");
+    run.append(1, &[("offsets", ColumnPart::Items { lengths: &[0], values: &[] })]).unwrap();
+    assert_eq!(Dataset::open(&path, MAX_HEADER_SIZE).unwrap().len(), 1, "a folder of that name is none of its files");
+}
+
+#[test]
+fn items_are_no_columns_also_where_a_file_of_them_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    let mut words = Options::default().dtype("|u1".parse().unwrap()).row_shape(vec![]).open_ragged(&path).unwrap();
+    words.append(&[1_u8, 2]).unwrap();
+    words.close().unwrap();
+    for missing in [None, Some("offsets.npy")] {
+        if let Some(name) = missing {
+            fs::remove_file(path.join(name)).unwrap();
+        }
+        let expected = "expected a folder of columns, found one of items of different length: open it as ragged";
+        assert_eq!(text(Dataset::open(&path, MAX_HEADER_SIZE).map(drop), ErrorKind::Mismatch), expected);
+        assert_eq!(text(DatasetAppender::open(&path).map(drop), ErrorKind::Mismatch), expected);
+    }
+    let error = recover_folder(&path, RecoverOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("offsets.npy"), "{error}");
+    assert!(path.join("values.npy").exists());
 }
 
 /// The first append was cut short while it made the files.

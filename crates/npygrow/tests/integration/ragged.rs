@@ -213,11 +213,14 @@ fn what_does_not_fit_together_is_refused() {
     fs::remove_file(&offsets).unwrap();
     assert_eq!(
         appending(ErrorKind::NeedsRecovery),
-        "offsets.npy is missing beside values.npy: without it nothing says where an item begins"
+        "offsets.npy is missing beside values.npy: without it nothing says where an item begins: put it back"
     );
     make(&[0, 3]);
     fs::remove_file(&values).unwrap();
-    assert_eq!(appending(ErrorKind::NeedsRecovery), "values.npy is missing beside offsets.npy, which counts 1 item");
+    assert_eq!(
+        appending(ErrorKind::NeedsRecovery),
+        "values.npy is missing beside offsets.npy, which counts 1 item: put it back"
+    );
     make(&[0, 3]);
     npygrow::save(&offsets, &[0_u64, 3]).unwrap();
     let other = "expected offsets: dtype <i8, one axis; found dtype <u8, 1 axes: the file is another's";
@@ -393,4 +396,20 @@ fn offsets_of_zeros_cut_nothing() {
     assert_eq!(plain(&path), (vec![0, 1, 3, 0], vec![1, 2, 3, 4]), "nothing is cut");
     assert_eq!(recover_folder(&path, dropping()).unwrap().rows, 2);
     assert_eq!(plain(&path), (vec![0, 1, 3], vec![1, 2, 3]));
+}
+
+#[test]
+fn what_a_killed_writer_counted_of_no_item_may_be_cut_under_a_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    RaggedAppender::open(&path).unwrap().append(b"npy").unwrap();
+    let mut reader = Ragged::open(&path, MAX_HEADER_SIZE).unwrap();
+    // It died after the values of an item were counted, and before the item was.
+    Appender::open(path.join("values.npy")).unwrap().append(b"torn").unwrap();
+    assert_eq!(reader.refresh().unwrap(), 1..1);
+    let mut words = RaggedAppender::open(&path).unwrap();
+    assert_eq!(reader.refresh().unwrap(), 1..1);
+    words.append(b"grow").unwrap();
+    assert_eq!(reader.refresh().unwrap(), 1..2);
+    assert_eq!(reader.bytes(1).unwrap(), b"grow");
 }

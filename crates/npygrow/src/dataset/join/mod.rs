@@ -149,7 +149,8 @@ impl Work<'_> {
         let (inputs, limit) = (*inputs, *limit);
         let rows = inputs.iter().try_fold(0, |sum: u64, input| sum.checked_add(input.rows));
         let rows = rows.ok_or_else(|| error!(OverLimit, "joined, the inputs pass {} rows", u64::MAX))?;
-        let total: u64 = inputs.iter().flat_map(|input| input.columns.values()).map(Look::bytes).sum();
+        let total: u64 =
+            inputs.iter().flat_map(|input| input.columns.values()).map(Look::bytes).fold(0, u64::saturating_add);
         let (shared, done, progress) = (Cell::new(0), Cell::new(0), RefCell::new(progress));
         let step = |bytes: u64| {
             done.set(done.get() + bytes);
@@ -161,7 +162,8 @@ impl Work<'_> {
         for name in wants.columns.keys() {
             let looks: Vec<&Look> = inputs.iter().filter_map(|input| input.columns.get(name)).collect();
             let ends = group.columns().iter().find(|column| column.name == *name).map_or(0, |column| column.end());
-            let count = looks.iter().map(|look| look.values.rows).sum();
+            let count = looks.iter().try_fold(0_u64, |count, look| count.checked_add(look.values.rows));
+            let count = count.ok_or_else(|| error!(OverLimit, "the values together are too many to count"))?;
             let parts = looks.clone();
             streams.push(Stream {
                 count,

@@ -82,8 +82,11 @@ impl Output {
             joining.group().sync()?;
             Ok(done)
         });
+        let filled = filled.and_then(|done| Ok((done, self.lock_old(standing)?)));
+        // Until the folder has its name, or is gone, nobody else may look for abandoned ones: once closed, it looks like one.
+        let _alone = self.around.lock()?;
         let closed = joining.close();
-        let made = filled.and_then(|done| {
+        let made = filled.and_then(|(done, _old)| {
             closed?;
             for name in wants.folders() {
                 folder.folder(OsStr::new(name), false)?.ok_or_else(missing)?.sync()?;
@@ -125,12 +128,20 @@ impl Output {
         begin().inspect_err(|_| drop(self.around.remove_folder(temp)))
     }
 
+    /// Whoever appends to the old one would go on in a folder that is removed.
+    fn lock_old(&self, standing: &Standing) -> Result<Vec<Box<dyn Storage>>> {
+        match standing {
+            Standing::Old(old, _) => lock_all(&**old, &self.options.appender),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     fn place(&self, temp: &OsStr, standing: &Standing) -> Result<()> {
         let Standing::Old(old, _) = standing else {
             return if self.around.place_folder(temp, &self.name)? { Ok(()) } else { Err(stands("folder")) };
         };
-        // Whoever appends to the old one would go on in a folder that is removed.
-        let _locks = lock_all(&**old, &self.options.appender)?;
+        // Again: joining may take hours.
+        check_columns_alone(&**old)?;
         self.around.swap_folders(temp, &self.name).map_err(|error| match error.io_kind() {
             Some(io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
                 error.and("this system swaps no folders: remove the old one first")
