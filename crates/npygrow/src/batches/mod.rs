@@ -117,7 +117,7 @@ impl Source for View {
             // Rows of no bytes may be any number: a list of them is more than memory holds.
             _ if out.is_empty() => Ok(()),
             Some(range) => self.read_into(range, out),
-            None => self.gather_unmapped(rows.list(), out),
+            None => rows.list().and_then(|rows| self.gather_unmapped(rows, out)),
         }
         .map_err(|error| self.rows().named(error))
     }

@@ -97,11 +97,7 @@ impl Order {
         let places = self.size.saturating_mul(bucket);
         let start = places.saturating_mul(number);
         let places = start..self.taken().min(start.saturating_add(places));
-        let count = usize::try_from(places.end - places.start).unwrap_or(usize::MAX);
-        let mut rows = Vec::new();
-        if rows.try_reserve_exact(count).is_err() {
-            return Err(error!(OverLimit, "no memory for the numbers of {count} rows: ask for smaller buckets"));
-        }
+        let mut rows = memory_for(places.end - places.start, "buckets")?;
         for place in places {
             let row = self.row(place);
             rows.push((length(row)?, row));
@@ -126,7 +122,40 @@ impl Wanted<'_> {
     }
 
     /// All of them, in their order.
-    pub(crate) fn list(&self) -> &[u64] {
-        self.listed.get_or_init(|| self.places.clone().map(|place| self.order.row(place)).collect())
+    pub(crate) fn list(&self) -> Result<&[u64]> {
+        if let Some(rows) = self.listed.get() {
+            return Ok(rows);
+        }
+        let mut rows = memory_for(self.places.end - self.places.start, "batches")?;
+        rows.extend(self.places.clone().map(|place| self.order.row(place)));
+        Ok(self.listed.get_or_init(|| rows))
+    }
+}
+
+/// Memory for what is kept of each of `count` rows, which a file may claim without holding them.
+fn memory_for<T>(count: u64, what: &str) -> Result<Vec<T>> {
+    let mut memory = Vec::new();
+    match usize::try_from(count).map(|count| memory.try_reserve_exact(count)) {
+        Ok(Ok(())) => Ok(memory),
+        _ => Err(error!(OverLimit, "no memory for the numbers of {count} rows: ask for smaller {what}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn more_rows_than_memory_has_numbers_for() {
+        for bucket in [None, Some(1)] {
+            let mut order = Order::new(1 << 61, u64::MAX, Some(7), false, bucket).unwrap();
+            let batch = order.batch(0, &|_| Ok(1));
+            let error = batch.and_then(|wanted| wanted.list().map(<[u64]>::to_vec)).unwrap_err();
+            let what = if bucket.is_some() { "buckets" } else { "batches" };
+            let expected = alloc::format!("no memory for the numbers of {} rows: ask for smaller {what}", 1_u64 << 61);
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }

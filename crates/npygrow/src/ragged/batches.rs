@@ -38,7 +38,7 @@ impl Source for Ragged {
     fn measure(&self, rows: &Wanted<'_>) -> Result<(u64, Option<Vec<u64>>)> {
         let lengths = match rows.range() {
             Some(items) => self.lengths(items)?,
-            None => rows.list().iter().map(|&item| self.length(item)).collect::<Result<_>>()?,
+            None => rows.list()?.iter().map(|&item| self.length(item)).collect::<Result<_>>()?,
         };
         let values = lengths.iter().try_fold(0_u64, |all, &len| all.checked_add(len));
         let size = values.and_then(|values| values.checked_mul(self.values.row_size()));
@@ -56,7 +56,7 @@ impl Source for Ragged {
                 let (start, end) = (self.range(items.start)?.start, self.range(items.end - 1)?.end);
                 self.values.read_into(start..end, out)
             }
-            None => self.gather_unmapped(rows.list(), out),
+            None => rows.list().and_then(|items| self.gather_unmapped(items, out)),
         }
         .map_err(|error: Error| error.at(self.path.display()))
     }

@@ -71,9 +71,19 @@ impl Ragged {
     ///
     /// # Errors
     ///
-    /// As [`range`](Ragged::range), for the first that is wrong.
+    /// As [`range`](Ragged::range), for the first that is wrong; `OverLimit` when there is no memory for so many.
     pub fn lengths(&self, items: Range<u64>) -> Result<Vec<u64>> {
-        items.map(|item| self.range(item).map(|range| range.end - range.start)).collect()
+        let mut lengths = Vec::new();
+        let count = items.end.saturating_sub(items.start);
+        if !matches!(usize::try_from(count).map(|count| lengths.try_reserve_exact(count)), Ok(Ok(()))) {
+            let error = error!(OverLimit, "no memory for the lengths of {count} items: ask for fewer");
+            return Err(error.at(self.path.display()));
+        }
+        for item in items {
+            let range = self.range(item)?;
+            lengths.push(range.end - range.start);
+        }
+        Ok(lengths)
     }
 
     /// What another process needs to see the same items.
