@@ -240,12 +240,20 @@ impl Drop for Device {
 /// A mounted file system.
 pub(crate) struct Mounted {
     at: PathBuf,
+    is_mounted: bool,
 }
 
 impl Mounted {
     pub(crate) fn new(device: &str, at: &Path, fstype: &str, options: &str) -> nix::Result<Self> {
         mount(Some(device), at, Some(fstype), MsFlags::MS_NOATIME, Some(options))?;
-        Ok(Mounted { at: at.into() })
+        Ok(Mounted { at: at.into(), is_mounted: true })
+    }
+
+    /// Takes it away before the disk gets other bytes: a mount that is only hidden would go on writing to them.
+    pub(crate) fn unmount(mut self) -> Result<()> {
+        let done = until_free(|| umount2(&self.at, MntFlags::empty()));
+        self.is_mounted = done.is_err();
+        done.map_err(cannot(format!("unmount {}", self.at.display())))
     }
 
     pub(crate) fn at(&self) -> &Path {
@@ -255,6 +263,9 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
+        if !self.is_mounted {
+            return;
+        }
         let unmounted = until_free(|| umount2(&self.at, MntFlags::empty()));
         if let Err(why) = unmounted.or_else(|_| umount2(&self.at, MntFlags::MNT_DETACH)) {
             eprintln!("{} is still mounted: {why}", self.at.display());

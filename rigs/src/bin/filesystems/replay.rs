@@ -123,7 +123,10 @@ fn one(device: &Device, tally: &mut Tally, seed: u64, until: Instant) -> Result<
             }
             device.disk.put(image);
             match device.mount() {
-                Ok(mounted) => tally.note(judge(mounted.at(), &subjects, durability, cut), events.len()),
+                Ok(mounted) => {
+                    tally.note(judge(mounted.at(), &subjects, durability, cut), events.len());
+                    mounted.unmount()?;
+                }
                 // Of its own blocks too some sectors may be old and some new, and not every file system mends that.
                 Err(_) if matches!(how, How::Some { .. }) => tally.refused += 1,
                 Err(why) => return Err(format!("not mounted, though no write was torn, after {cut} events: {why}")),
@@ -172,6 +175,7 @@ fn record(device: &Device, what: What, seed: u64) -> Result<Recording> {
     worked?;
     let start = run.start();
     let (subjects, events) = run.finish();
+    mounted.unmount()?;
     Ok(Recording { durability, before, start, subjects, events })
 }
 
